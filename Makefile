@@ -1,0 +1,43 @@
+# Any Python from 3.11 on: make PYTHON=python3.13 repro
+PYTHON ?= python3
+# Stages, tests and experiments find the environment's python and dvc first.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help environment repro test lint format lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+environment: .venv/requirements.txt ## Install the locked packages into .venv
+
+.venv/requirements.txt: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements-uv.txt
+	uv pip sync --quiet --require-hashes requirements.txt
+	cp requirements.txt $@
+
+repro: environment ## Run the pipeline: whatever params.yaml asks for, rerunning only what changed
+	dvc repro
+
+test: environment ## Run the tests
+	pytest
+
+lint: environment ## Check style and types
+	ruff check
+	ruff format --check
+	mypy
+
+format: environment ## Put the code into its format
+	ruff format
+	ruff check --fix
+
+lock: environment ## Renew requirements.txt from pyproject.toml
+	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--group dev --output-file requirements.txt pyproject.toml
+	echo uv | uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --output-file requirements-uv.txt -
+
+clean: ## Remove the environment and the tools' caches, but no data and no results
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""How the stages do their work: functions of arrays, paths and typed params."""

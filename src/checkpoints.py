@@ -1,0 +1,56 @@
+"""A classifier's file: weights in safetensors, and metadata with all that it takes to use them."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from src.datasets import DatasetInfo, info_from_dict
+from src.errors import MnistryError
+from src.models import build_model
+from src.params import Recipe, make_recipe
+
+METADATA_KEY = "mnistry"
+"""All metadata lie under one key: safetensors writes several in an order that changes from run to run."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model with its name, its recipe and what its dataset looked like."""
+
+    model: nn.Module
+    name: str
+    recipe: Recipe
+    dataset: DatasetInfo
+
+
+def save_classifier(path: Path, classifier: Classifier) -> None:
+    """Write the classifier; the same classifier gives the same bytes."""
+    metadata = {
+        "architecture": classifier.name,
+        "hyperparameters": classifier.recipe.model_dump(),
+        "dataset": asdict(classifier.dataset),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.cpu().contiguous() for name, tensor in classifier.model.state_dict().items()}
+    save_file(weights, path, metadata={METADATA_KEY: json.dumps(metadata, ensure_ascii=False)})
+
+
+def load_classifier(path: Path) -> Classifier:
+    """Read a classifier, ready for use on the CPU; raises MnistryError where the file isn't one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads(file.metadata()[METADATA_KEY])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    except FileNotFoundError:
+        raise MnistryError(f"{path}: no such file; run `dvc repro` or `dvc checkout`") from None
+    except (SafetensorError, OSError, KeyError, TypeError) as error:
+        raise MnistryError(f"{path}: not a classifier of mnistry's ({error}); run `dvc repro`") from None
+    name, dataset = metadata["architecture"], info_from_dict(metadata["dataset"])
+    recipe = make_recipe(name, metadata["hyperparameters"])
+    model = build_model(name, recipe, dataset.shape, len(dataset.class_names))
+    model.load_state_dict(weights)
+    return Classifier(model.eval(), name, recipe, dataset)

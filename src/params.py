@@ -1,0 +1,101 @@
+"""The params of params.yaml, typed: their choices and ranges."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from src.yaml_files import Number, Section, Tuple, read_yaml
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[Number, Field(ge=0, lt=1)]
+NonNegative = Annotated[Number, Field(ge=0)]
+Positive = Annotated[Number, Field(gt=0)]
+Sizes = Annotated[tuple[Count, ...], Tuple]
+
+
+class Normalize(Section):
+    """How pixels become the networks' inputs."""
+
+    method: Literal["standard", "half", "unit"]
+
+
+class Train(Section):
+    """What training is like for every model."""
+
+    validation_fraction: Fraction
+
+
+class Evaluate(Section):
+    """How the test split is run through the classifier."""
+
+    batch_size: Count
+
+
+class Recipe(Section):
+    """How a model is trained."""
+
+    epochs: Count
+    batch_size: Count
+    optimizer: Literal["sgd", "adam", "adamw"]
+    learning_rate: Positive
+    momentum: Fraction
+    weight_decay: NonNegative
+    schedule: Literal["constant", "one_cycle"]
+    label_smoothing: Fraction
+
+
+class Linear(Recipe):
+    """Softmax regression."""
+
+
+class MLP(Recipe):
+    """Linear layers with leaky rectifiers between them."""
+
+    hidden_sizes: Sizes
+    negative_slope: NonNegative
+
+
+class CNN(Recipe):
+    """Blocks of convolution, rectifier and 2x2 max-pooling, then a linear layer."""
+
+    channels: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+    kernel_size: Annotated[int, Field(ge=1, multiple_of=1)]
+
+
+class Models(Section):
+    """A recipe for each model."""
+
+    linear: Linear
+    mlp: MLP
+    cnn: CNN
+
+
+def make_recipe(model: str, content: Any) -> Recipe:
+    """The recipe of the model `model` with the values in `content`; raises pydantic's ValidationError."""
+    recipe: type[Recipe] = Models.__annotations__[model]
+    return recipe.model_validate(content)
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    dataset: Annotated[str, Field(pattern=r"^[^/\\]+$")]
+    model: Literal["linear", "mlp", "cnn"]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    device: Annotated[str, Field(pattern=r"^[a-z]+(:\d+)?$")]
+    normalize: Normalize
+    train: Train
+    evaluate: Evaluate
+    models: Models
+
+    @property
+    def recipe(self) -> Recipe:
+        """The chosen model's own params."""
+        recipe: Recipe = getattr(self.models, self.model)
+        return recipe
+
+
+def read_params(path: Path = Path("params.yaml")) -> Params:
+    """The params in `path`, all of them checked; raises MnistryError."""
+    return read_yaml(path, Params)

@@ -1,0 +1,40 @@
+"""What every source of a dataset can do."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images with their labels.
+
+    labels: int64 in [0, K), shape (N,). chunks: the images in the same order, uint8 in [0, 255],
+    each chunk of shape (n, C, H, W); it can be gone through once.
+    """
+
+    labels: np.ndarray
+    chunks: Iterable[np.ndarray]
+
+
+@dataclass(frozen=True)
+class RawDataset:
+    """A dataset as its source gives it; shape is (C, H, W)."""
+
+    class_names: tuple[str, ...]
+    shape: tuple[int, int, int]
+    splits: dict[Literal["train", "test"], Split]
+
+
+class Source(Protocol):
+    """A dataset's origin, made from its folder of data/sources/."""
+
+    def download(self, raw: Path) -> None:
+        """Put the source's own files into the folder `raw`, their checksums verified."""
+
+    def read(self, raw: Path) -> AbstractContextManager[RawDataset]:
+        """The dataset in the files that `download` left in `raw`, to be gone through inside the context."""

@@ -1,0 +1,62 @@
+"""scikit-learn's 1,797 handwritten digits of 8x8 pixels, which come with the package."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from src.errors import MnistryError
+from src.sources.base import RawDataset, Split
+from src.splits import stratified_split
+from src.yaml_files import Number, Section, read_yaml
+
+
+class DigitsDescription(Section):
+    """A source.yaml for scikit-learn's digits."""
+
+    scikit_learn: Literal["digits"]
+    md5: str
+    test_fraction: Annotated[Number, Field(gt=0, lt=1)]
+    split_seed: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class DigitsSource:
+    """The file in the installed package, split into train and test by class."""
+
+    description: DigitsDescription
+
+    @classmethod
+    def open(cls, folder: Path) -> "DigitsSource":
+        """The source that the folder's source.yaml describes."""
+        return cls(read_yaml(folder / "source.yaml", DigitsDescription))
+
+    def download(self, raw: Path) -> None:
+        """Copy the file out of the installed package."""
+        # Located without importing scikit-learn, which takes two seconds.
+        package_file = Path(str(distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")))
+        found = hashlib.md5(package_file.read_bytes(), usedforsecurity=False).hexdigest()
+        if found != self.description.md5:
+            raise MnistryError(f"{package_file}: MD5 {found}, expected {self.description.md5}; reinstall scikit-learn")
+        shutil.copyfile(package_file, raw / package_file.name)
+
+    @contextmanager
+    def read(self, raw: Path) -> Iterator[RawDataset]:
+        """The digits; their 17 grey levels are spread over [0, 255]."""
+        table = np.loadtxt(raw / "digits.csv.gz", delimiter=",", dtype=np.int64)
+        images = np.rint(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
+        labels = table[:, -1]
+        generator = np.random.default_rng(self.description.split_seed)
+        train, test = stratified_split(labels, self.description.test_fraction, generator)
+        yield RawDataset(
+            class_names=tuple("0123456789"),
+            shape=(1, 8, 8),
+            splits={"train": Split(labels[train], [images[train]]), "test": Split(labels[test], [images[test]])},
+        )

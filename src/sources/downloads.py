@@ -1,0 +1,165 @@
+"""Files from mirrors and servers, under their checksums."""
+
+import hashlib
+import http.client
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tqdm import tqdm
+
+from src.errors import MnistryError
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 20
+TRIES = 3
+BACKOFF_SECONDS = 0.5
+"""Before the second try; twice that before the third."""
+LONGEST_WAIT_SECONDS = 10
+CHUNK = 1 << 20
+
+
+class AttemptFailedError(Exception):
+    """What one place answered; `again` where another try may help."""
+
+    def __init__(self, answer: str, again: bool = False):
+        super().__init__(answer)
+        self.again = again
+        self.wait = 0.0
+
+
+class NotFetchedError(MnistryError, RuntimeError):
+    """No place gave the file. A RuntimeError, too: on that, torchvision's classes turn to their next mirror."""
+
+
+@dataclass
+class Downloads:
+    """Fetches one dataset's files: from mirrors first, then from where the source says.
+
+    mirrors: folders or URLs that hold the files under their names.
+    """
+
+    dataset: str
+    mirrors: list[str]
+    failures: dict[str, dict[str, str]] = field(default_factory=dict)
+    """For each file: the places that failed and what they answered."""
+    unavailable: str | None = None
+    """The file that no place gave, if any."""
+
+    def fetch(self, url: str, path: Path, md5: str | None) -> None:
+        """Put the file into `path`, from a mirror or else from `url`.
+
+        md5: the checksum to hold it to, or None where the source states none.
+        Raises NotFetchedError, with each place tried and its answer.
+        """
+        failures = self.failures.setdefault(path.name, {})
+        for place in [*(f"{mirror.rstrip('/')}/{path.name}" for mirror in self.mirrors), url]:
+            if place in failures:
+                continue
+            try:
+                _fetch_from(place, path, md5)
+                self.unavailable = None
+                return
+            except AttemptFailedError as failure:
+                failures[place] = str(failure)
+        self.unavailable = path.name
+        raise NotFetchedError(self.report())
+
+    def report(self) -> str:
+        """What was tried for the unavailable file and what each place answered, and what the user can do."""
+        name = self.unavailable or ""
+        answers = "; ".join(f"{place}: {answer}" for place, answer in self.failures.get(name, {}).items())
+        return (
+            f"{self.dataset}: could not get {name}. Tried {answers}\n"
+            f"Set MNISTRY_MIRROR to a folder or URL that holds {self.dataset}/{name}, "
+            "or use dataset=digits, which needs no network"
+        )
+
+
+def _fetch_from(place: str, path: Path, md5: str | None) -> None:
+    """Put the file into `path`, whole and verified; raises AttemptFailedError."""
+    partial = path.with_name(path.name + ".partial")
+    for attempt in range(TRIES):
+        try:
+            if place.startswith(("http://", "https://")):
+                _get(place, partial)
+            else:
+                _copy(Path(place.removeprefix("file://")), partial)
+            _verify(partial, md5)
+            partial.replace(path)
+            return
+        except AttemptFailedError as failure:
+            if not failure.again or attempt == TRIES - 1:
+                raise
+            time.sleep(max(failure.wait, BACKOFF_SECONDS * 2**attempt))
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _copy(source: Path, path: Path) -> None:
+    try:
+        shutil.copyfile(source, path)
+    except OSError as error:
+        raise AttemptFailedError((error.strerror or str(error)).lower()) from None
+
+
+def _get(url: str, path: Path) -> None:
+    import requests
+
+    try:
+        with requests.get(url, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
+            _check_status(response.status_code, response.headers.get("Retry-After", ""))
+            size = int(response.headers.get("Content-Length", 0))
+            _save(response.raw, path, size, f"{path.name.removesuffix('.partial')} from {urlsplit(url).netloc}")
+    except requests.TooManyRedirects:
+        raise AttemptFailedError("redirects in a circle") from None
+    except requests.Timeout:
+        raise AttemptFailedError(f"no answer within {READ_SECONDS} s", again=True) from None
+    except requests.ConnectionError as error:
+        unknown_host = "NameResolution" in str(error)
+        raise AttemptFailedError("no such host" if unknown_host else "no connection", again=not unknown_host) from None
+    except requests.RequestException as error:
+        raise AttemptFailedError(str(error)) from None
+
+
+def _check_status(status: int, retry_after: str) -> None:
+    if status == 200:
+        return
+    failure = AttemptFailedError(f"{status} {http.client.responses.get(status, '')}".strip())
+    failure.again = status == 429 or status >= 500
+    failure.wait = min(float(retry_after), LONGEST_WAIT_SECONDS) if retry_after.isdigit() else 0.0
+    raise failure
+
+
+def _save(body: object, path: Path, size: int, description: str) -> None:
+    import urllib3
+
+    assert isinstance(body, urllib3.HTTPResponse)
+    with (
+        path.open("wb") as file,
+        tqdm(total=size or None, desc=description, unit="B", unit_scale=True, disable=None) as bar,
+    ):
+        try:
+            while chunk := body.read(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+        except urllib3.exceptions.TimeoutError:
+            raise AttemptFailedError(f"stopped for {READ_SECONDS} s after {bar.n} bytes", again=True) from None
+        except urllib3.exceptions.HTTPError:
+            raise AttemptFailedError(f"broke off after {bar.n} of {size or 'unknown'} bytes", again=True) from None
+    if size and bar.n != size:
+        raise AttemptFailedError(f"broke off after {bar.n} of {size} bytes", again=True)
+
+
+def _verify(path: Path, md5: str | None) -> None:
+    found = file_md5(path)
+    if md5 is not None and found != md5:
+        raise AttemptFailedError(f"a damaged file (MD5 {found}, expected {md5})")
+
+
+def file_md5(path: Path) -> str:
+    """The file's MD5 sum in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

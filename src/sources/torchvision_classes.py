@@ -1,0 +1,180 @@
+"""Datasets that torchvision knows, through its own classes."""
+
+import inspect
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Any
+from unittest.mock import patch
+
+import numpy as np
+from pydantic import Field
+from tqdm import tqdm
+
+from src.errors import MnistryError
+from src.sources.base import RawDataset, Split
+from src.sources.downloads import Downloads, NotFetchedError, file_md5
+from src.yaml_files import Section, Tuple, read_yaml, suggest
+
+CHUNK_IMAGES = 4096
+
+
+class TorchvisionDescription(Section):
+    """A source.yaml for a class of torchvision.datasets."""
+
+    torchvision: str
+    """The class."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """For both splits; lists become tuples."""
+    train: dict[str, Any]
+    test: dict[str, Any]
+    class_names: Annotated[tuple[str, ...], Tuple] = ()
+    """Where torchvision's own are poor."""
+    first_label: int = 0
+    """The smallest label: 1 where they count from 1."""
+    transpose: bool = False
+    """Whether the source stores images mirrored on their diagonal."""
+    mirrors: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Folders or URLs that hold the archives under their names, tried before torchvision's."""
+
+
+@dataclass(frozen=True)
+class TorchvisionSource:
+    """The archives that a torchvision class downloads, read by that class."""
+
+    dataset: str
+    description: TorchvisionDescription
+
+    @classmethod
+    def open(cls, folder: Path) -> "TorchvisionSource":
+        """The source that the folder's source.yaml describes."""
+        return cls(folder.name, read_yaml(folder / "source.yaml", TorchvisionDescription))
+
+    def download(self, raw: Path) -> None:
+        """Fetch the archives: from MNISTRY_MIRROR, the source's mirrors or where torchvision finds them."""
+        everywhere = os.environ.get("MNISTRY_MIRROR", "").rstrip("/")
+        mirrors = [f"{everywhere}/{self.dataset}"] if everywhere else []
+        downloads = Downloads(self.dataset, mirrors + list(self.description.mirrors))
+
+        def fetch(url: str, archive: Path, md5: str | None) -> None:
+            if not archive.exists():
+                archive.parent.mkdir(parents=True, exist_ok=True)
+                downloads.fetch(url, archive, md5)
+
+        with self._unpacked(raw, fetch) as root:
+            for split in ("train", "test"):
+                try:
+                    self._open(split, root)
+                except RuntimeError:
+                    # Classes with mirrors of their own try those, then raise their own error.
+                    if downloads.unavailable is None:
+                        raise
+                    raise NotFetchedError(downloads.report()) from None
+        if not any(raw.iterdir()) and "download" in inspect.signature(self._class()).parameters:
+            raise MnistryError(f"{self.dataset}: torchvision's {self.description.torchvision} has no plain download")
+
+    @contextmanager
+    def read(self, raw: Path) -> Iterator[RawDataset]:
+        """The dataset as its class reads the archives, which are verified again."""
+
+        def verify(_: str, archive: Path, md5: str | None) -> None:
+            if not archive.exists() or (md5 is not None and file_md5(archive) != md5):
+                raise MnistryError(f"{archive}: missing or damaged; run `dvc repro --force download`")
+
+        with self._unpacked(raw, verify) as root:
+            train, test = self._open("train", root), self._open("test", root)
+            class_names = self.description.class_names or tuple(getattr(train, "classes", ()))
+            train_labels, test_labels = self._labels(train), self._labels(test)
+            if not class_names:
+                class_names = tuple(str(label) for label in range(int(train_labels.max()) + 1))
+            for split, labels in (("train", train_labels), ("test", test_labels)):
+                if labels.min() < 0 or labels.max() >= len(class_names):
+                    raise MnistryError(
+                        f"{self.dataset}: labels of the {split} split are {labels.min()} to {labels.max()}, but there "
+                        f"are {len(class_names)} class names; set first_label or class_names in its source.yaml"
+                    )
+            height, width, channels = _pixels(train[0][0]).shape
+            yield RawDataset(
+                class_names=class_names,
+                shape=(channels, width, height) if self.description.transpose else (channels, height, width),
+                splits={
+                    "train": Split(train_labels, self._chunks(train, "train")),
+                    "test": Split(test_labels, self._chunks(test, "test")),
+                },
+            )
+
+    def _class(self) -> Callable[..., Any]:
+        from torchvision import datasets
+
+        name = self.description.torchvision
+        known = [name for name in datasets.__all__ if name not in ("VisionDataset", "DatasetFolder")]
+        if name not in known:
+            raise MnistryError(f"{self.dataset}: torchvision has no data set {name!r}; {suggest(name, known)}")
+        cls: Callable[..., Any] = getattr(datasets, name)
+        return cls
+
+    @contextmanager
+    def _unpacked(self, raw: Path, obtain: Callable[[str, Path, str | None], None]) -> Iterator[Path]:
+        """A passing folder in which torchvision unpacks the archives that stay in `raw`.
+
+        obtain: called with an archive's URL, its place in `raw` and its checksum; has to leave it there.
+        """
+        from torchvision.datasets import utils
+
+        with tempfile.TemporaryDirectory(dir=raw.parent, prefix=f".{self.dataset}.") as folder, ExitStack() as patches:
+            root = Path(folder)
+
+            def link(url: str, target: str, filename: str | None = None, md5: str | None = None, **_: Any) -> None:
+                path = Path(target) / (filename or url.rpartition("/")[2])
+                archive = raw / path.relative_to(root)
+                obtain(url, archive, md5)
+                if not path.exists():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.symlink_to(archive.resolve())
+
+            for module in (utils, sys.modules[self._class().__module__]):
+                if hasattr(module, "download_url"):
+                    patches.enter_context(patch.object(module, "download_url", link))
+            yield root
+
+    def _open(self, split: str, root: Path) -> Any:
+        """An instance of the class for a split, its archives unpacked under `root`."""
+        cls = self._class()
+        arguments = self.description.arguments | getattr(self.description, split)
+        arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in arguments.items()}
+        given = {"root": str(root), "download": True}
+        known = inspect.signature(cls).parameters
+        accepts_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+        arguments |= {name: value for name, value in given.items() if name in known or accepts_all}
+        try:
+            with redirect_stdout(StringIO()):
+                return cls(**arguments)
+        except (TypeError, ValueError) as error:
+            raise MnistryError(f"{self.dataset}: torchvision's {self.description.torchvision}: {error}") from None
+
+    def _labels(self, dataset: Any) -> np.ndarray:
+        labels = getattr(dataset, "targets", getattr(dataset, "labels", None))
+        if labels is None:
+            labels = [int(label) for _, label in dataset]
+        return np.asarray(labels, dtype=np.int64) - self.description.first_label
+
+    def _chunks(self, dataset: Any, split: str) -> Iterator[np.ndarray]:
+        for start in tqdm(range(0, len(dataset), CHUNK_IMAGES), desc=f"{self.dataset} {split}", disable=None):
+            pictures = [_pixels(dataset[i][0]) for i in range(start, min(start + CHUNK_IMAGES, len(dataset)))]
+            sizes = {picture.shape for picture in pictures}
+            if len(sizes) > 1:
+                raise MnistryError(
+                    f"{self.dataset}: images of several sizes (height, width, channels): {sorted(sizes)}"
+                )
+            yield np.stack(pictures).transpose((0, 3, 2, 1) if self.description.transpose else (0, 3, 1, 2))
+
+
+def _pixels(picture: Any) -> np.ndarray:
+    """uint8, shape (H, W, C), of a PIL image in grey or colour."""
+    array = np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"))
+    return array if array.ndim == 3 else array[:, :, None]

@@ -1,0 +1,118 @@
+"""Fitting a classifier to labelled images."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+
+from src.batches import batches
+from src.inference import predict_logits
+from src.params import Recipe
+
+VALIDATION_BATCH_SIZE = 1000
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean cross-entropy in nats, and the fraction classified rightly, in [0, 1]."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch came to.
+
+    train: over its batches, as they were trained on. validation: after it, or None without validation images.
+    images_per_second: of training alone.
+    """
+
+    number: int
+    train: Score
+    validation: Score | None
+    images_per_second: float
+
+
+def fit(
+    model: nn.Module,
+    train: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    recipe: Recipe,
+    generator: torch.Generator,
+) -> Iterator[Epoch]:
+    """Train the model in place, yielding after each epoch.
+
+    train, validation: float32 images (N, C, H, W) and int64 labels (N,) on the model's device; validation may be
+    empty. generator: on the CPU; draws the order of the images.
+    """
+    images, labels = train
+    steps = max(len(images) // recipe.batch_size, 1)
+    optimizer = make_optimizer(model, recipe)
+    schedule = make_schedule(optimizer, recipe, steps * recipe.epochs)
+    for number in range(1, recipe.epochs + 1):
+        start = time.perf_counter()
+        score, seen = train_epoch(
+            model, batches(images, labels, recipe.batch_size, generator), optimizer, schedule, recipe
+        )
+        seconds = time.perf_counter() - start
+        yield Epoch(number, score, evaluate(model, *validation) if len(validation[0]) else None, seen / seconds)
+
+
+def train_epoch(
+    model: nn.Module,
+    epoch_batches: Iterator[tuple[Tensor, Tensor]],
+    optimizer: Optimizer,
+    schedule: LRScheduler | None,
+    recipe: Recipe,
+) -> tuple[Score, int]:
+    """One pass over the batches; returns their mean score and the number of images."""
+    model.train()
+    device = next(model.parameters()).device
+    loss_sum, correct, seen = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device), 0
+    for images, labels in epoch_batches:
+        logits = model(images)
+        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if schedule is not None:
+            schedule.step()
+        loss_sum += loss.detach() * len(labels)
+        correct += (logits.argmax(1) == labels).sum()
+        seen += len(labels)
+    # The epoch's only synchronization with the device.
+    return Score(loss_sum.item() / seen, correct.item() / seen), seen
+
+
+def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> Score:
+    """The model's score on the images, without label smoothing."""
+    logits = predict_logits(model, images, VALIDATION_BATCH_SIZE)
+    loss = F.cross_entropy(logits, labels)
+    return Score(loss.item(), (logits.argmax(1) == labels).float().mean().item())
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
+    """The recipe's optimizer over the model's parameters; momentum is SGD's alone."""
+    options: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    options["fused"] = next(model.parameters()).device.type in ("cpu", "cuda")
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(model.parameters(), momentum=recipe.momentum, **options)
+    adam = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return adam(model.parameters(), **options)
+
+
+def make_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler | None:
+    """The recipe's learning-rate schedule over that many steps; None keeps the rate constant.
+
+    one_cycle: Smith and Topin, Super-Convergence, https://arxiv.org/abs/1708.07120.
+    """
+    if recipe.schedule == "constant":
+        return None
+    return OneCycleLR(optimizer, max_lr=recipe.learning_rate, total_steps=steps)

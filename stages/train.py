@@ -1,0 +1,82 @@
+"""Train the chosen classifier on the training split."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from src.checkpoints import Classifier, save_classifier
+from src.datasets import load_info, load_split
+from src.devices import choose_device, describe_device, make_deterministic
+from src.models import build_model, count_parameters
+from src.params import read_params
+from src.splits import stratified_split
+from src.training import Epoch, fit
+from stages import log, run_stage, write_json
+
+
+def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path) -> None:
+    """Write the trained `classifier`, its last epoch's figures and the `history` of all epochs."""
+    params = read_params()
+    device = choose_device(params.device)
+    make_deterministic()
+    torch.manual_seed(params.seed)
+    info = load_info(normalized)
+    model = build_model(params.model, params.recipe, info.shape, len(info.class_names)).to(device)
+    train, validation = load_training_data(normalized, params.train.validation_fraction, params.seed, device)
+    log(
+        f"{params.model}: {count_parameters(model):,} parameters on {describe_device(device)}, "
+        f"{len(train[0])} training and {len(validation[0])} validation images"
+    )
+    generator = torch.Generator().manual_seed(params.seed)
+    history_csv.parent.mkdir(parents=True, exist_ok=True)
+    with history_csv.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ("epoch", *epoch_figures(None)), lineterminator="\n")
+        writer.writeheader()
+        for epoch in fit(model, train, validation, params.recipe, generator):
+            writer.writerow({"epoch": epoch.number} | epoch_figures(epoch))
+            file.flush()
+            log(describe_epoch(epoch, params.recipe.epochs))
+    save_classifier(classifier, Classifier(model, params.model, params.recipe, info))
+    figures = {name: value for name, value in epoch_figures(epoch).items() if value is not None}
+    write_json(train_json, {"epochs": epoch.number, "parameters": count_parameters(model)} | figures)
+
+
+def load_training_data(
+    normalized: Path, validation_fraction: float, seed: int, device: torch.device
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Images and labels to train on, and those to validate on, on the device."""
+    images, labels = load_split(normalized, "train")
+    kept, held_out = stratified_split(labels, validation_fraction, np.random.default_rng(seed))
+    on_device = torch.from_numpy(np.array(images)).to(device), torch.from_numpy(labels).to(device)
+    if not len(held_out):
+        return on_device, (on_device[0][:0], on_device[1][:0])
+    train, validation = (
+        tuple(tensor.index_select(0, torch.from_numpy(indices).to(device)) for tensor in on_device)
+        for indices in (kept, held_out)
+    )
+    return (train[0], train[1]), (validation[0], validation[1])
+
+
+def epoch_figures(epoch: Epoch | None) -> dict[str, float | None]:
+    """The columns of history.csv after `epoch`; None where there is no such figure."""
+    train, validation = (epoch.train, epoch.validation) if epoch else (None, None)
+    return {
+        f"{split}_{figure}": getattr(score, figure) if score else None
+        for split, score in (("train", train), ("validation", validation))
+        for figure in ("loss", "accuracy")
+    }
+
+
+def describe_epoch(epoch: Epoch, epochs: int) -> str:
+    """A line for the log."""
+    line = f"epoch {epoch.number}/{epochs}: train loss {epoch.train.loss:.4f}, accuracy {epoch.train.accuracy:.4f}"
+    if epoch.validation:
+        line += f"; validation loss {epoch.validation.loss:.4f}, accuracy {epoch.validation.accuracy:.4f}"
+    return f"{line}; {epoch.images_per_second:,.0f} images/s"
+
+
+if __name__ == "__main__":
+    run_stage(main)
