@@ -24,12 +24,22 @@ class Train(Section):
     """What training is like for every model."""
 
     validation_fraction: Fraction
+    precision: Literal["auto", "float32", "bfloat16"]
 
 
 class Evaluate(Section):
     """How the test split is run through the classifier."""
 
     batch_size: Count
+
+
+class Augment(Section):
+    """How training images are changed at random."""
+
+    shift: Fraction
+    cutout: Fraction
+    flip: bool
+    rotation: Annotated[Number, Field(ge=0, le=180)]
 
 
 class Recipe(Section):
@@ -43,6 +53,7 @@ class Recipe(Section):
     weight_decay: NonNegative
     schedule: Literal["constant", "one_cycle"]
     label_smoothing: Fraction
+    augment: Augment
 
 
 class Linear(Recipe):
@@ -60,7 +71,14 @@ class CNN(Recipe):
     """Blocks of convolution, rectifier and 2x2 max-pooling, then a linear layer."""
 
     channels: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
-    kernel_size: Annotated[int, Field(ge=1, multiple_of=1)]
+    kernel_size: Count
+
+
+class ResNet(Recipe):
+    """Residual blocks between a convolution and a linear layer."""
+
+    channels: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+    blocks: Count
 
 
 class Models(Section):
@@ -69,6 +87,7 @@ class Models(Section):
     linear: Linear
     mlp: MLP
     cnn: CNN
+    resnet: ResNet
 
 
 def make_recipe(model: str, content: Any) -> Recipe:
@@ -81,7 +100,7 @@ class Params(Section):
     """All of params.yaml."""
 
     dataset: Annotated[str, Field(pattern=r"^[^/\\]+$")]
-    model: Literal["linear", "mlp", "cnn"]
+    model: Literal["linear", "mlp", "cnn", "resnet"]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: Annotated[str, Field(pattern=r"^[a-z]+(:\d+)?$")]
     normalize: Normalize

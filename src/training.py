@@ -1,7 +1,7 @@
 """Fitting a classifier to labelled images."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,22 +45,26 @@ def fit(
     train: tuple[Tensor, Tensor],
     validation: tuple[Tensor, Tensor],
     recipe: Recipe,
+    *,
     generator: torch.Generator,
+    augment: Callable[[Tensor], Tensor] | None = None,
+    precision: torch.dtype = torch.float32,
 ) -> Iterator[Epoch]:
     """Train the model in place, yielding after each epoch.
 
     train, validation: float32 images (N, C, H, W) and int64 labels (N,) on the model's device; validation may be
-    empty. generator: on the CPU; draws the order of the images.
+    empty. generator: on the CPU; draws the order of the images. augment: changes a batch of training images.
+    precision: what products are computed in; weights and sums stay float32.
     """
     images, labels = train
-    steps = max(len(images) // recipe.batch_size, 1)
     optimizer = make_optimizer(model, recipe)
-    schedule = make_schedule(optimizer, recipe, steps * recipe.epochs)
+    schedule = make_schedule(optimizer, recipe, max(len(images) // recipe.batch_size, 1) * recipe.epochs)
     for number in range(1, recipe.epochs + 1):
         start = time.perf_counter()
-        score, seen = train_epoch(
-            model, batches(images, labels, recipe.batch_size, generator), optimizer, schedule, recipe
-        )
+        epoch_batches = batches(images, labels, recipe.batch_size, generator)
+        if augment is not None:
+            epoch_batches = ((augment(some), answers) for some, answers in epoch_batches)
+        score, seen = train_epoch(model, epoch_batches, optimizer, schedule, recipe.label_smoothing, precision)
         seconds = time.perf_counter() - start
         yield Epoch(number, score, evaluate(model, *validation) if len(validation[0]) else None, seen / seconds)
 
@@ -70,22 +74,24 @@ def train_epoch(
     epoch_batches: Iterator[tuple[Tensor, Tensor]],
     optimizer: Optimizer,
     schedule: LRScheduler | None,
-    recipe: Recipe,
+    label_smoothing: float,
+    precision: torch.dtype,
 ) -> tuple[Score, int]:
     """One pass over the batches; returns their mean score and the number of images."""
     model.train()
     device = next(model.parameters()).device
     loss_sum, correct, seen = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device), 0
     for images, labels in epoch_batches:
-        logits = model(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        with torch.autocast(device.type, precision, enabled=precision is not torch.float32):
+            logits = model(images)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         if schedule is not None:
             schedule.step()
         loss_sum += loss.detach() * len(labels)
-        correct += (logits.argmax(1) == labels).sum()
+        correct += (logits.detach().argmax(1) == labels).sum()
         seen += len(labels)
     # The epoch's only synchronization with the device.
     return Score(loss_sum.item() / seen, correct.item() / seen), seen

@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from src.augmentation import Augmentation
 from src.checkpoints import Classifier, save_classifier
 from src.datasets import load_info, load_split
-from src.devices import choose_device, describe_device, make_deterministic
+from src.devices import choose_device, choose_precision, describe_device, make_deterministic, place
 from src.models import build_model, count_parameters
-from src.params import read_params
+from src.normalization import Normalization
+from src.params import Augment, read_params
 from src.splits import stratified_split
 from src.training import Epoch, fit
 from stages import log, run_stage, write_json
@@ -24,22 +26,26 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     make_deterministic()
     torch.manual_seed(params.seed)
     info = load_info(normalized)
-    model = build_model(params.model, params.recipe, info.shape, len(info.class_names)).to(device)
+    recipe = params.recipe
+    model = place(build_model(params.model, recipe, info.shape, len(info.class_names)), device)
+    precision = choose_precision(params.train.precision, device, model)
     train, validation = load_training_data(normalized, params.train.validation_fraction, params.seed, device)
     log(
-        f"{params.model}: {count_parameters(model):,} parameters on {describe_device(device)}, "
+        f"{params.model}: {count_parameters(model):,} parameters on {describe_device(device)} "
+        f"in {str(precision).removeprefix('torch.')}, "
         f"{len(train[0])} training and {len(validation[0])} validation images"
     )
     generator = torch.Generator().manual_seed(params.seed)
+    augment = make_augmentation(recipe.augment, info.normalization, params.seed, device)
     history_csv.parent.mkdir(parents=True, exist_ok=True)
     with history_csv.open("w", newline="") as file:
         writer = csv.DictWriter(file, ("epoch", *epoch_figures(None)), lineterminator="\n")
         writer.writeheader()
-        for epoch in fit(model, train, validation, params.recipe, generator):
+        for epoch in fit(model, train, validation, recipe, generator=generator, augment=augment, precision=precision):
             writer.writerow({"epoch": epoch.number} | epoch_figures(epoch))
             file.flush()
-            log(describe_epoch(epoch, params.recipe.epochs))
-    save_classifier(classifier, Classifier(model, params.model, params.recipe, info))
+            log(describe_epoch(epoch, recipe.epochs))
+    save_classifier(classifier, Classifier(model, params.model, recipe, info))
     figures = {name: value for name, value in epoch_figures(epoch).items() if value is not None}
     write_json(train_json, {"epochs": epoch.number, "parameters": count_parameters(model)} | figures)
 
@@ -58,6 +64,17 @@ def load_training_data(
         for indices in (kept, held_out)
     )
     return (train[0], train[1]), (validation[0], validation[1])
+
+
+def make_augmentation(
+    settings: Augment, normalization: Normalization, seed: int, device: torch.device
+) -> Augmentation | None:
+    """The augmentation that the settings ask for, drawn from the seed; None where they ask for none."""
+    if not any(settings.model_dump().values()):
+        return None
+    black = normalization(np.zeros((1, len(normalization.mean), 1, 1), np.uint8))
+    generator = torch.Generator(device).manual_seed(seed)
+    return Augmentation(settings, torch.from_numpy(black).view(-1).to(device), generator)
 
 
 def epoch_figures(epoch: Epoch | None) -> dict[str, float | None]:
