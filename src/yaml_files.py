@@ -1,5 +1,6 @@
 """Reading a YAML file into a typed, frozen object, or an error that names the key."""
 
+from collections.abc import Hashable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -44,6 +45,20 @@ def read_yaml(path: Path, section: type[SectionT]) -> SectionT:
         raise MnistryError("\n".join(f"{path}: {_explain(item, section)}" for item in error.errors())) from None
 
 
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """PyYAML's safe loader, which by itself lets a later key silently replace an earlier one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                line = key_node.start_mark.line + 1
+                raise yaml.YAMLError(f"{key_node.value} stands twice, again in line {line}; remove one")
+            seen.add(key_node.value)
+        return mapping
+
+
 def read_keys(path: Path) -> set[str]:
     """The top-level keys of the file, none where it isn't a mapping; raises MnistryError."""
     content = _load(path)
@@ -52,7 +67,7 @@ def read_keys(path: Path) -> set[str]:
 
 def _load(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_UniqueKeyLoader)
     except FileNotFoundError:
         raise MnistryError(f"{path}: no such file; run from the project's top folder") from None
     except UnicodeDecodeError as error:

@@ -36,5 +36,8 @@ class Source(Protocol):
     def download(self, raw: Path) -> None:
         """Put the source's own files into the folder `raw`, their checksums verified."""
 
-    def read(self, raw: Path) -> AbstractContextManager[RawDataset]:
-        """The dataset in the files that `download` left in `raw`, to be gone through inside the context."""
+    def read(self, raw: Path, scratch: Path) -> AbstractContextManager[RawDataset]:
+        """The dataset in the files that `download` left in `raw`, to be gone through inside the context.
+
+        scratch: a folder for what lasts no longer than that.
+        """

@@ -48,7 +48,7 @@ class DigitsSource:
         shutil.copyfile(package_file, raw / package_file.name)
 
     @contextmanager
-    def read(self, raw: Path) -> Iterator[RawDataset]:
+    def read(self, raw: Path, _: Path) -> Iterator[RawDataset]:
         """The digits; their 17 grey levels are spread over [0, 255]."""
         table = np.loadtxt(raw / "digits.csv.gz", delimiter=",", dtype=np.int64)
         images = np.rint(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)

@@ -66,7 +66,7 @@ class TorchvisionSource:
                 archive.parent.mkdir(parents=True, exist_ok=True)
                 downloads.fetch(url, archive, md5)
 
-        with self._unpacked(raw, fetch) as root:
+        with self._unpacked(raw, raw, fetch) as root:
             for split in ("train", "test"):
                 try:
                     self._open(split, root)
@@ -79,14 +79,14 @@ class TorchvisionSource:
             raise MnistryError(f"{self.dataset}: torchvision's {self.description.torchvision} has no plain download")
 
     @contextmanager
-    def read(self, raw: Path) -> Iterator[RawDataset]:
+    def read(self, raw: Path, scratch: Path) -> Iterator[RawDataset]:
         """The dataset as its class reads the archives, which are verified again."""
 
         def verify(_: str, archive: Path, md5: str | None) -> None:
             if not archive.exists() or (md5 is not None and file_md5(archive) != md5):
                 raise MnistryError(f"{archive}: missing or damaged; run `dvc repro --force download`")
 
-        with self._unpacked(raw, verify) as root:
+        with self._unpacked(raw, scratch, verify) as root:
             train, test = self._open("train", root), self._open("test", root)
             class_names = self.description.class_names or tuple(getattr(train, "classes", ()))
             train_labels, test_labels = self._labels(train), self._labels(test)
@@ -119,14 +119,14 @@ class TorchvisionSource:
         return cls
 
     @contextmanager
-    def _unpacked(self, raw: Path, obtain: Callable[[str, Path, str | None], None]) -> Iterator[Path]:
-        """A passing folder in which torchvision unpacks the archives that stay in `raw`.
+    def _unpacked(self, raw: Path, scratch: Path, obtain: Callable[[str, Path, str | None], None]) -> Iterator[Path]:
+        """A passing folder inside `scratch`, in which torchvision unpacks the archives that stay in `raw`.
 
         obtain: called with an archive's URL, its place in `raw` and its checksum; has to leave it there.
         """
         from torchvision.datasets import utils
 
-        with tempfile.TemporaryDirectory(dir=raw.parent, prefix=f".{self.dataset}.") as folder, ExitStack() as patches:
+        with tempfile.TemporaryDirectory(dir=scratch) as folder, ExitStack() as patches:
             root = Path(folder)
 
             def link(url: str, target: str, filename: str | None = None, md5: str | None = None, **_: Any) -> None:

@@ -1,0 +1,51 @@
+"""What several tests need."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from src.params import Params
+
+PROJECT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def default_params() -> dict:
+    """params.yaml's content."""
+    return yaml.safe_load((PROJECT / "params.yaml").read_text("utf-8"))
+
+
+@pytest.fixture
+def params(default_params: dict) -> Params:
+    """params.yaml as the stages read it."""
+    return Params.model_validate(default_params)
+
+
+@pytest.fixture
+def write_params(default_params: dict, tmp_path: Path) -> Callable[..., Path]:
+    """Write a params.yaml with values changed, each named by its dotted key."""
+
+    def write(**changes: object) -> Path:
+        for dotted, value in changes.items():
+            section = default_params
+            *parents, key = dotted.split("__")
+            for parent in parents:
+                section = section[parent]
+            section[key] = value
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump(default_params))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def mnist_mirror() -> str:
+    """The folder or URL with the original archives of MNIST; skips where there is none."""
+    mirror = os.environ.get("MNISTRY_MIRROR", "")
+    if not (Path(mirror) / "mnist" / "train-images-idx3-ubyte.gz").exists():
+        pytest.skip("needs MNIST's archives in the folder that MNISTRY_MIRROR names")
+    return mirror

@@ -1,0 +1,56 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from src.checkpoints import Classifier, load_classifier, save_classifier
+from src.datasets import DatasetInfo
+from src.errors import MnistryError
+from src.models import build_model
+from src.normalization import Normalization
+
+INFO = DatasetInfo(("お", "a b"), (1, 8, 8), Normalization("standard", (1 / 3,), (0.25,)))
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp", "cnn", "resnet"])
+def test_loaded_classifier_is_the_saved_one(params, tmp_path, name):
+    """Its weights, its recipe and its dataset, without params.yaml."""
+    recipe = getattr(params.models, name)
+    model = build_model(name, recipe, INFO.shape, 2)
+    path = tmp_path / "models" / "classifier.safetensors"
+    save_classifier(path, Classifier(model, name, recipe, INFO))
+    loaded = load_classifier(path)
+    assert (loaded.name, loaded.recipe, loaded.dataset) == (name, recipe, INFO)
+    images = torch.randn(3, 1, 8, 8)
+    assert torch.equal(loaded.model(images), model.eval()(images))
+
+
+def test_same_classifier_same_bytes_in_every_process(params, tmp_path):
+    """So that an unchanged result has an unchanged dvc.lock; hashes differ from process to process."""
+    path = tmp_path / "first.safetensors"
+    recipe = params.models.mlp
+    save_classifier(path, Classifier(build_model("mlp", recipe, INFO.shape, 2), "mlp", recipe, INFO))
+    code = (
+        "import sys, pathlib; from src.checkpoints import *; a, b = map(pathlib.Path, sys.argv[1:]); "
+        "save_classifier(b, load_classifier(a))"
+    )
+    for name in ("second", "third"):
+        copy = tmp_path / f"{name}.safetensors"
+        subprocess.run([sys.executable, "-c", code, path, copy], check=True)
+        assert copy.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a classifier", b"\x02\0\0\0\0\0\0\0{}"])
+def test_other_file_is_refused(tmp_path, content):
+    """Empty, of another kind, or safetensors without metadata: an error that names the file."""
+    path = tmp_path / "classifier.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(MnistryError, match=r"classifier\.safetensors: not a classifier of mnistry's"):
+        load_classifier(path)
+
+
+def test_missing_file_is_named(tmp_path):
+    """With what brings it back."""
+    with pytest.raises(MnistryError, match="no such file; run `dvc repro` or `dvc checkout`"):
+        load_classifier(tmp_path / "classifier.safetensors")

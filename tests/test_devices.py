@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from src.devices import available_devices, choose_device, choose_precision, place
+from src.errors import MnistryError
+from src.models import build_model
+
+
+def test_auto_is_the_accelerator_or_else_the_cpu(monkeypatch):
+    """Whichever kind of accelerator torch has."""
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
+    assert choose_device("auto") == torch.device("cpu")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("xpu"))
+    assert choose_device("auto") == torch.device("xpu")
+
+
+def test_missing_device_is_an_error_that_lists_what_there_is(monkeypatch):
+    """On a machine with the CPU alone, and on one with two accelerators."""
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
+    with pytest.raises(MnistryError, match=r"'cuda' is not available here; expected auto or one of cpu$"):
+        choose_device("cuda")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    assert available_devices() == ["cpu", "cuda", "cuda:0", "cuda:1"]
+    with pytest.raises(MnistryError, match=r"'cuda:2' is not available"):
+        choose_device("cuda:2")
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+
+
+@pytest.mark.parametrize(("name", "expected"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_named_precision_is_taken(params, name, expected):
+    """On any device, for any model."""
+    model = build_model("linear", params.models.linear, (1, 8, 8), 10)
+    assert choose_precision(name, torch.device("cpu"), model) is expected
+
+
+@pytest.mark.parametrize("matrix_units", [False, True])
+def test_auto_precision_is_bfloat16_for_convolutions_on_matrix_units(params, monkeypatch, matrix_units):
+    """And float32 everywhere else."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": matrix_units})
+    for name, expected in (("mlp", False), ("cnn", matrix_units)):
+        model = build_model(name, getattr(params.models, name), (1, 8, 8), 10)
+        assert (choose_precision("auto", torch.device("cpu"), model) is torch.bfloat16) == expected
+
+
+def test_placed_model_computes_the_same(params):
+    """The memory layout is for speed alone."""
+    model, images = build_model("cnn", params.models.cnn, (3, 8, 8), 10), torch.randn(4, 3, 8, 8)
+    expected = model(images)
+    placed = place(model, torch.device("cpu"))
+    assert placed[0].weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(placed(images), expected)

@@ -1,0 +1,87 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from src.errors import MnistryError
+from src.models import build_model, count_parameters
+
+NAMES = ["linear", "mlp", "cnn", "resnet"]
+SHAPES = [(1, 28, 28), (1, 8, 8), (3, 32, 32), (3, 20, 31)]
+
+
+def model_of(name, params, shape=(1, 28, 28), num_classes=10):
+    torch.manual_seed(0)
+    return build_model(name, getattr(params.models, name), shape, num_classes)
+
+
+def test_every_model_is_tested(params):
+    """The list above is params.yaml's."""
+    assert [name for name, _ in params.models] == NAMES
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", NAMES)
+def test_any_shape_gives_a_logit_a_class(params, name, shape):
+    """Grey or colour, small or large, square or not."""
+    assert model_of(name, params, shape, 47)(torch.randn(5, *shape)).shape == (5, 47)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_untrained_loss_is_about_ln_k(params, name):
+    """Before training, all classes are about as likely: cross-entropy near ln 10."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(256, 1, 28, 28, generator=generator) * 0.3
+    loss = F.cross_entropy(model_of(name, params)(images), torch.arange(256) % 10)
+    assert abs(loss.item() - math.log(10)) < 0.35
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("linear", 784 * 10 + 10),
+        ("mlp", 784 * 256 + 256 + 256 * 10 + 10),
+        ("cnn", 25 * 16 + 16 + 25 * 16 * 32 + 32 + 1568 * 10 + 10),
+    ],
+)
+def test_defaults_are_the_tutorials_architectures(params, name, parameters):
+    """T2, T3 and T5 on 28x28 images, counted by hand."""
+    assert count_parameters(model_of(name, params)) == parameters
+
+
+def test_cnn_equals_the_tutorials_order_of_layers(params):
+    """Pooling before the rectifier gives what T5's rectifier before pooling gives."""
+    model, images = model_of("cnn", params), torch.randn(4, 1, 28, 28)
+    maps = images
+    for i in (0, 3):
+        maps = F.max_pool2d(F.relu(F.conv2d(maps, model[i].weight, model[i].bias, padding=2)), 2)
+    torch.testing.assert_close(model(images), model[7](maps.flatten(1)))
+
+
+def test_cnns_linear_weight_is_xavier_uniform(params):
+    """T5's initialization: within sqrt(6 / (fan in + fan out)), and filling it."""
+    weight = model_of("cnn", params)[7].weight
+    bound = math.sqrt(6 / (1568 + 10))
+    assert 0.99 * bound < weight.abs().max() <= bound
+
+
+def test_sizes_are_params(params):
+    """Hidden sizes, channels and kernel of the recipe are the model's."""
+    mlp = params.models.mlp.model_copy(update={"hidden_sizes": (7, 5)})
+    assert [tuple(p.shape) for p in build_model("mlp", mlp, (1, 2, 2), 3).parameters()] == [
+        (7, 4), (7,), (5, 7), (5,), (3, 5), (3,)
+    ]  # fmt: skip
+    cnn = params.models.cnn.model_copy(update={"channels": (4,), "kernel_size": 2})
+    assert build_model("cnn", cnn, (3, 8, 8), 2)[0].weight.shape == (4, 3, 2, 2)
+    resnet = params.models.resnet.model_copy(update={"channels": (4, 8), "blocks": 2})
+    assert build_model("resnet", resnet, (1, 8, 8), 2)(torch.randn(2, 1, 8, 8)).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("cnn", r"models\.cnn\.channels: 2 blocks halve 3x28"), ("resnet", "1x28")]
+)
+def test_images_too_small_are_refused(params, name, message):
+    """With the size that came and what would do."""
+    with pytest.raises(MnistryError, match=message):
+        model_of(name, params, (1, 3 if name == "cnn" else 1, 28))

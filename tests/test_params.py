@@ -1,0 +1,124 @@
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from src.errors import MnistryError
+from src.params import Params, read_params
+from tests.conftest import PROJECT
+
+
+def keys_of(section, prefix=""):
+    for key, value in section.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from keys_of(value, f"{prefix}{key}.")
+
+
+def test_the_projects_params_are_valid_and_complete(default_params):
+    """Every field of the typed params is in params.yaml, none by default only."""
+    params = read_params(PROJECT / "params.yaml")
+    dumped = yaml.safe_load(yaml.safe_dump(params.model_dump(mode="json")))
+    assert set(keys_of(dumped)) == set(keys_of(default_params))
+
+
+def test_every_knob_is_explained():
+    """A comment stands above the first appearance of each key, or of its section's twin in an earlier recipe."""
+    explained, comment = set(), False
+    for line in (PROJECT / "params.yaml").read_text("utf-8").splitlines():
+        key = re.match(r" *([a-z_]+):", line)
+        if line.strip().startswith("#"):
+            comment = True
+        elif key:
+            if comment:
+                explained.add(key[1])
+            assert key[1] in explained | {"normalize", "train", "evaluate", "models", "method"}, (
+                f"{key[1]} has no comment"
+            )
+            comment = False
+
+
+def test_number_without_dot_is_a_number(write_params):
+    """`dvc exp run -S` writes 5e-05, which YAML 1.1 takes for a string."""
+    path = write_params()
+    path.write_text(path.read_text().replace("learning_rate: 0.01", "learning_rate: 5e-05", 1))
+    assert "5e-05" in path.read_text()
+    assert 5e-05 in {recipe.learning_rate for _, recipe in read_params(path).models}
+
+
+def test_recipe_is_the_chosen_models(params):
+    """`params.recipe` follows `model`."""
+    assert params.model_copy(update={"model": "cnn"}).recipe == params.models.cnn
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("model", "bogus", r"model is 'bogus'; expected one of cnn, linear, mlp, resnet"),
+        ("model", "cn", r"model is 'cn'; did you mean cnn\?"),
+        ("models__mlp__epochs", -1, r"models\.mlp\.epochs is -1; expected greater than or equal to 1"),
+        ("models__mlp__epochs", 1.5, r"models\.mlp\.epochs is 1\.5; expected a integer|an? integer"),
+        ("models__mlp__epochs", True, r"models\.mlp\.epochs is True; expected"),
+        ("models__mlp__epochs", "many", r"models\.mlp\.epochs is 'many'; expected"),
+        ("models__mlp__epoch", 5, r"models\.mlp\.epoch is not a known key; did you mean epochs\?"),
+        ("models__cnn__learning_rate", 0, r"models\.cnn\.learning_rate is 0; expected greater than 0"),
+        ("models__cnn__learning_rate", float("nan"), r"models\.cnn\.learning_rate is nan; expected a finite number"),
+        ("models__cnn__channels", [], r"models\.cnn\.channels is \[\]"),
+        ("models__cnn__kernel_size", 0, r"models\.cnn\.kernel_size is 0"),
+        ("train__validation_fraction", 1, r"train\.validation_fraction is 1; expected less than 1"),
+        ("normalize", "half", r"normalize is 'half'; expected a mapping"),
+        ("normalize__method", "standart", r"did you mean standard\?"),
+        ("device", "GPU", r"device is 'GPU'"),
+        ("dataset", "../mnist", r"dataset is '\.\./mnist'"),
+        ("seed", -1, r"seed is -1"),
+        ("trian", {}, r"trian is not a known key; did you mean train\?"),
+    ],
+)
+def test_wrong_value_is_named_with_what_was_expected(write_params, key, value, expected):
+    """An error names the file, the key's path, the value and the choices or the range."""
+    with pytest.raises(MnistryError, match=expected) as error:
+        read_params(write_params(**{key: value}))
+    assert str(error.value).startswith(str(Path("params.yaml"))) or "params.yaml: " in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("section", ["seed", "models", "train"])
+def test_missing_key_is_named(write_params, default_params, section):
+    """Nothing has a hidden default."""
+    del default_params[section]
+    with pytest.raises(MnistryError, match=f"{section} is missing; add it"):
+        read_params(write_params())
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "the file is None; expected a mapping"),
+        (b"- 1\n", r"the file is \[1\]; expected a mapping"),
+        (b"a: [1\n", "not valid YAML"),
+        (b"a:\n\t- 1\n", "not valid YAML"),
+        (b"a: \xff\n", "not UTF-8"),
+        (b"seed: 1\nseed: 2\n", "seed stands twice, again in line 2"),
+    ],
+)
+def test_unreadable_file_is_named(tmp_path, content, expected):
+    """Whatever is in the file, the error says what it is in one line."""
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(MnistryError, match=expected) as error:
+        read_params(path)
+    assert str(error.value).splitlines()[0].startswith(f"{path}: ")
+
+
+def test_missing_file_is_named(tmp_path):
+    """A stage run in another folder says where to run it."""
+    with pytest.raises(MnistryError, match="run from the project's top folder"):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_params_cannot_be_changed(params):
+    """They are read once and travel as arguments."""
+    with pytest.raises(ValueError, match="frozen"):
+        params.seed = 1
+    assert isinstance(params, Params)

@@ -1,0 +1,287 @@
+"""The pipeline as DVC sees it: first its files, then real runs in a fresh clone."""
+
+import ast
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import PROJECT
+from tests.imports import project_imports
+
+PIPELINE = yaml.safe_load((PROJECT / "dvc.yaml").read_text("utf-8"))
+STAGES = PIPELINE["stages"]
+MODELS = ["linear", "mlp", "cnn", "resnet"]
+
+
+def names(entries):
+    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries or []]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_are_the_real_imports(stage, model, monkeypatch):
+    """Both ways: every file that a stage uses reruns it, and no other file does."""
+    monkeypatch.chdir(PROJECT)
+    declared = {path.replace("${model}", model) for path in names(STAGES[stage]["deps"])}
+    imported = project_imports(Path("stages", f"{stage}.py"))
+    if "src/models/__init__.py" in imported:
+        imported |= project_imports(Path("src", "models", f"{model}.py"))
+    assert {path for path in declared if path.endswith(".py")} == imported
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_declared_params_are_those_that_are_read(stage):
+    """Both ways; `params.recipe` is the chosen model's section."""
+    tree = ast.parse((PROJECT / "stages" / f"{stage}.py").read_text("utf-8"))
+    read = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params"
+    }
+    assert {"models.${model}" if name == "recipe" else name for name in read} == set(STAGES[stage].get("params", []))
+
+
+def test_outputs_are_ignored_or_committed():
+    """What DVC caches is ignored by Git up front; metrics and plots are files of Git."""
+    for stage in STAGES.values():
+        for kind in ("outs", "metrics", "plots"):
+            for entry in stage.get(kind, []):
+                path = names([entry])[0].replace("${dataset}", "digits")
+                cached = not (isinstance(entry, dict) and entry[path].get("cache") is False)
+                ignored = subprocess.run(["git", "check-ignore", "-q", path], cwd=PROJECT, check=False).returncode == 0
+                assert ignored == cached, path
+
+
+def test_plots_and_artifacts_name_outputs_and_their_columns():
+    """Every plot's file is an output and has the columns that are drawn; the classifier is an artifact."""
+    outputs = {name for stage in STAGES.values() for kind in ("outs", "plots") for name in names(stage.get(kind))}
+    for plot in PIPELINE["plots"]:
+        (settings,) = plot.values()
+        for path, columns in settings["y"].items():
+            assert path in outputs
+            with (PROJECT / path).open(encoding="utf-8") as file:
+                header = next(csv.reader(file))
+            assert {settings["x"], *([columns] if isinstance(columns, str) else columns)} <= set(header)
+    assert PIPELINE["artifacts"]["classifier"]["path"] in outputs
+
+
+def test_params_yaml_is_in_block_style():
+    """`dvc exp run -S` rewrites the file so; otherwise the first experiment would reformat it."""
+    assert not re.search(r"^[^#]*[\[{]", (PROJECT / "params.yaml").read_text("utf-8"), re.MULTILINE)
+
+
+class Clone:
+    """A clone of the project's committed and uncommitted files, with an empty cache."""
+
+    def __init__(self, path):
+        self.path = path
+        tracked = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, capture_output=True, text=True, check=True
+        )
+        for name in tracked.stdout.splitlines():
+            if (PROJECT / name).is_file():
+                (path / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(PROJECT / name, path / name)
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_"))}
+        self.environment |= {
+            "GIT_AUTHOR_NAME": "t",
+            "GIT_AUTHOR_EMAIL": "t@t",
+            "GIT_COMMITTER_NAME": "t",
+            "GIT_COMMITTER_EMAIL": "t@t",
+        }
+        self.git("init", "-q")
+        self.commit("start")
+
+    def run(self, *command, ok=True):
+        result = subprocess.run(
+            command,
+            cwd=self.path,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert (result.returncode == 0) == ok, result.stdout
+        return result.stdout
+
+    def git(self, *arguments):
+        return self.run("git", *arguments)
+
+    def commit(self, message):
+        self.git("add", "-A")
+        self.git("commit", "-qm", message, "--allow-empty")
+
+    def dvc(self, *arguments, ok=True):
+        return self.run("dvc", *arguments, ok=ok)
+
+    def edit(self, name, old, new):
+        path = self.path / name
+        assert old in path.read_text("utf-8")
+        path.write_text(path.read_text("utf-8").replace(old, new, 1), "utf-8")
+
+    def restore(self):
+        """What the README says brings everything back."""
+        self.git("checkout", "-q", ".")
+        self.dvc("checkout", "-q")
+
+    def metrics(self):
+        return {path.name: path.read_bytes() for path in (self.path / "metrics").iterdir()}
+
+
+def stages_run(output):
+    return re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A clone after its first `dvc repro` and a commit, short recipes; each test leaves it as it was."""
+    clone = Clone(tmp_path_factory.mktemp("clone"))
+    clone.edit("params.yaml", "  cnn:\n    epochs: ", "  cnn:\n    epochs: 1 #")
+    assert stages_run(clone.dvc("repro")) == ["check", "download", "normalize", "train", "evaluate"]
+    clone.commit("run")
+    yield clone
+    assert clone.git("status", "--short") == ""
+
+
+def test_second_run_has_nothing_to_do(clone):
+    """Nor has one after a change of another model's recipe."""
+    assert "Data and pipelines are up to date." in clone.dvc("repro")
+    clone.edit("params.yaml", "    epochs: 1 #", "    epochs: 9 #")
+    assert "Data and pipelines are up to date." in clone.dvc("repro")
+    clone.restore()
+
+
+def test_experiment_runs_what_its_param_concerns_and_is_compared(clone):
+    """Another model: train and evaluate; the metrics differ, and the experiment is listed. Then back: nothing runs."""
+    before = clone.metrics()
+    assert stages_run(clone.dvc("exp", "run", "-n", "first", "-S", "model=cnn")) == ["train", "evaluate"]
+    changes = json.loads(clone.dvc("metrics", "diff", "--json"))
+    assert "parameters" in changes["metrics/train.json"]
+    assert "first" in clone.dvc("exp", "show", "--csv")
+    clone.git("checkout", "-q", "params.yaml")
+    assert stages_run(clone.dvc("repro")) == []
+    assert clone.metrics() == before
+    clone.restore()
+
+
+def test_normalization_reruns_all_but_the_download(clone):
+    """And another method gives other arrays."""
+    clone.edit("params.yaml", "method: standard", "method: half")
+    assert stages_run(clone.dvc("repro")) == ["normalize", "train", "evaluate"]
+    clone.restore()
+
+
+def test_code_reruns_the_stages_that_use_it(clone):
+    """A line that only evaluate uses."""
+    clone.edit("src/evaluation.py", '"""', '"""Changed. ')
+    assert stages_run(clone.dvc("repro")) == ["evaluate"]
+    clone.restore()
+
+
+def test_two_runs_from_scratch_give_the_same_lock(clone):
+    """The same code, params and data: the same bytes everywhere."""
+    locks = []
+    for _ in range(2):
+        clone.dvc("repro", "--force")
+        locks.append((clone.path / "dvc.lock").read_bytes())
+    assert locks[0] == locks[1]
+
+
+def test_temporary_and_queued_experiments_run_their_copies_code(clone):
+    """The copies hold the changed code, which leaves its mark; the workspace isn't touched."""
+    clone.edit(
+        "stages/evaluate.py", '    log(f"{loaded.name} on', '    log("changed code")\n    log(f"{loaded.name} on'
+    )
+    output = clone.dvc("exp", "run", "--temp", "-n", "temporary", "-S", "model=linear")
+    assert stages_run(output) == ["train", "evaluate"]
+    assert "changed code" in output
+    clone.dvc("exp", "run", "--queue", "-S", "model=linear,mlp,cnn")
+    clone.dvc("queue", "start")
+    deadline = time.monotonic() + 240
+    while re.search("Queued|Running", status := clone.dvc("queue", "status")):
+        assert time.monotonic() < deadline, status
+        time.sleep(2)
+    assert status.count("Success") == 3, status
+    logs = [clone.dvc("queue", "logs", name) for name in re.findall(r"^(\w{7,}) ", status, re.MULTILINE)]
+    # The default model's results come from DVC's cache but for the changed code's.
+    assert len(logs) == 3
+    assert all("changed code" in log or "cached" in log for log in logs)
+    assert sum("changed code" in log for log in logs) >= 2
+    clone.restore()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("dataset=mnits", "error: params.yaml: dataset is 'mnits'; did you mean mnist?"),
+        ("model=bogus", "bogus"),
+        ("models.mlp.epochs=-1", "error: params.yaml: models.mlp.epochs is -1; expected greater than or equal to 1"),
+        ("models.mlp.epoch=5", "epoch"),
+        ("device=xpu:7", "error: device: 'xpu:7' is not available here; expected auto or one of cpu"),
+    ],
+)
+def test_wrong_value_is_an_error_and_nothing_is_lost(clone, change, message):
+    """A line that says what to do, a failing exit, no traceback; afterwards everything comes back."""
+    before = clone.metrics()
+    output = clone.dvc("exp", "run", "-S", change, ok=False)
+    assert message in output
+    assert "Traceback" not in output
+    clone.restore()
+    assert clone.metrics() == before
+    assert (clone.path / "models" / "classifier.safetensors").exists()
+
+
+def test_without_network_and_mirror_the_error_says_what_to_do(clone):
+    """A torchvision class whose servers can't be reached, and a mirror that lacks the dataset."""
+    clone.environment |= {
+        "MNISTRY_MIRROR": str(clone.path / "nowhere"),
+        "http_proxy": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+    }
+    output = clone.dvc("exp", "run", "-S", "dataset=fashion_mnist", ok=False)
+    assert "error: fashion_mnist: could not get train-images-idx3-ubyte.gz. Tried" in output
+    assert "Set MNISTRY_MIRROR to a folder or URL that holds fashion_mnist/train-images-idx3-ubyte.gz" in output
+    assert "dataset=digits, which needs no network" in output
+    assert "Traceback" not in output
+    clone.restore()
+
+
+def test_download_killed_in_the_middle_leaves_nothing_to_trust(clone):
+    """A mirror that sends half of an archive and hangs; a rerun starts anew."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        mirror = f"http://127.0.0.1:{server.getsockname()[1]}"
+        process = subprocess.Popen(
+            ["python", "-m", "stages.download", "data/sources/mnist", "data/raw/mnist"],
+            cwd=clone.path, env=clone.environment | {"MNISTRY_MIRROR": mirror, "no_proxy": "127.0.0.1"},
+        )  # fmt: skip
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9912422\r\n\r\n" + b"x" * 65536)
+            time.sleep(0.5)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    # The next run clears away the folder that was being filled: test_outputs.py.
+    assert {path.name for path in (clone.path / "data/raw").iterdir()} == {"digits", ".mnist.partial"}
+    shutil.rmtree(clone.path / "data/raw/.mnist.partial")
+
+
+def test_mnist_is_read_at_99_percent_by_the_cnn(mnist_mirror, clone):
+    """The whole way from the original archives."""
+    clone.environment["MNISTRY_MIRROR"] = mnist_mirror
+    clone.git("checkout", "-q", ".")
+    clone.edit("params.yaml", "    epochs: 1 #", "    epochs: ")
+    clone.dvc("exp", "run", "-S", "dataset=mnist", "-S", "model=cnn")
+    assert json.loads((clone.path / "metrics" / "test.json").read_text())["accuracy"] >= 0.99
+    clone.restore()

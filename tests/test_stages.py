@@ -1,0 +1,186 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from stages import check, download, evaluate, normalize, run_stage, train, write_json
+from tests.conftest import PROJECT
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, write_params):
+    """An empty folder as the current one, with the digits' source and params for a quick run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "sources").symlink_to(PROJECT / "data" / "sources")
+    write_params(models__mlp__epochs=2)
+    return tmp_path
+
+
+@pytest.fixture
+def normalized(project):
+    """The digits, downloaded and normalized."""
+    download.main(project / "data/sources/digits", project / "raw/digits")
+    normalize.main(project / "raw/digits", project / "normalized")
+    return project / "normalized"
+
+
+def rows(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_stages_write_what_the_design_promises(project, normalized):
+    """Each file, its columns and its keys, from source to metrics."""
+    arrays = {path.name: np.load(path) for path in normalized.glob("*.npy")}
+    assert {name: (array.dtype.name, array.shape) for name, array in arrays.items()} == {
+        "train_images.npy": ("float32", (1438, 1, 8, 8)),
+        "train_labels.npy": ("int64", (1438,)),
+        "test_images.npy": ("float32", (359, 1, 8, 8)),
+        "test_labels.npy": ("int64", (359,)),
+    }
+    assert arrays["train_images.npy"].mean() == pytest.approx(0, abs=1e-6)
+    assert arrays["train_images.npy"].std() == pytest.approx(1, abs=1e-6)
+    train.main(normalized, project / "c.safetensors", project / "train.json", project / "history.csv")
+    figures = json.loads((project / "train.json").read_text())
+    history = rows(project / "history.csv")
+    scores = ["train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
+    assert list(figures) == ["epochs", "parameters", *scores]
+    assert list(history[0]) == ["epoch", *scores]
+    assert [row["epoch"] for row in history] == ["1", "2"]
+    assert {name: float(history[-1][name]) for name in scores} == {name: figures[name] for name in scores}
+
+    paths = [project / name for name in ("test.json", "confusion.csv", "classes.csv", "predictions.csv")]
+    evaluate.main(normalized, project / "c.safetensors", *paths)
+    figures, confusion, predictions = json.loads(paths[0].read_text()), rows(paths[1]), rows(paths[3])
+    promised = {
+        "accuracy",
+        "accuracy_low",
+        "accuracy_high",
+        "log_loss",
+        "macro_f1",
+        "balanced_accuracy",
+        "errors",
+        "images",
+    }
+    assert promised <= set(figures)
+    assert sum(int(row["count"]) for row in confusion) == figures["images"] == len(predictions) == 359
+    wrong = sum(int(row["count"]) for row in confusion if row["actual"] != row["predicted"])
+    assert wrong == figures["errors"] == sum(row["actual"] != row["predicted"] for row in predictions)
+    assert [row["class"] for row in rows(paths[2])] == list("0123456789")
+
+
+def test_training_twice_gives_the_same_bytes(project, normalized):
+    """The classifier, the history and the figures; another seed gives others."""
+    outputs = []
+    for name in ("first", "second"):
+        folder = project / name
+        train.main(normalized, folder / "c.safetensors", folder / "train.json", folder / "history.csv")
+        outputs.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert outputs[0] == outputs[1]
+
+
+def test_training_never_opens_the_test_split(project, normalized):
+    """It does without those files."""
+    for path in normalized.glob("test_*"):
+        path.unlink()
+    train.main(normalized, project / "c.safetensors", project / "train.json", project / "history.csv")
+
+
+def test_validation_images_are_not_trained_on(project, normalized, write_params):
+    """Half of each class is held out of both sets of the other."""
+    (images, _), (held_out, labels) = train.load_training_data(normalized, 0.5, 0, torch.device("cpu"))
+    assert abs(len(images) - len(held_out)) <= 10
+    assert len(images) + len(held_out) == 1438
+    trained_on = set(map(bytes, images.numpy()))
+    repeated = sum(bytes(image) in trained_on for image in held_out.numpy())
+    everything = np.load(normalized / "train_images.npy")
+    assert repeated <= len(everything) - len(set(map(bytes, everything)))
+    assert np.bincount(labels.numpy()).min() > 60
+
+
+def test_training_without_validation_leaves_its_figures_out(project, normalized, write_params):
+    """No figure is made up: empty cells in the history, no keys in train.json."""
+    write_params(train__validation_fraction=0, models__mlp__epochs=1)
+    train.main(normalized, project / "c.safetensors", project / "train.json", project / "history.csv")
+    assert "validation_loss" not in json.loads((project / "train.json").read_text())
+    assert rows(project / "history.csv")[0]["validation_loss"] == ""
+
+
+def run(project, *arguments):
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_wrong_dataset_is_an_error_with_the_known_ones(project, write_params):
+    """One line, exit status 1, no traceback."""
+    write_params(dataset="mnits")
+    result = run(project, "stages.check", "data/sources", "data/checked/mnits")
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: params.yaml: dataset is 'mnits'; did you mean mnist? expected one of digits, ")
+    assert line.endswith("or put your own images into data/sources/mnits/")
+    assert not (project / "data/checked/mnits").exists()
+
+
+def test_known_dataset_passes_the_check(project):
+    """The file that `download` depends on is there."""
+    check.main(project / "data/sources", project / "data/checked/digits")
+    assert (project / "data/checked/digits").read_text() == "digits\n"
+
+
+@pytest.mark.parametrize("stage", ["check", "download", "normalize", "train", "evaluate"])
+def test_every_stage_refuses_wrong_params_before_it_writes(project, write_params, stage):
+    """Whichever runs first checks all of params.yaml, other stages' params too."""
+    write_params(models__cnn__epochs=-1)
+    count = {"check": 2, "download": 2, "normalize": 2, "train": 4, "evaluate": 6}[stage]
+    result = run(project, f"stages.{stage}", *(f"nothing/{i}" for i in range(count)))
+    assert result.returncode == 1
+    assert result.stderr == "error: params.yaml: models.cnn.epochs is -1; expected greater than or equal to 1\n"
+    assert not (project / "nothing").exists()
+
+
+def test_missing_device_stops_training_at_once(project, write_params):
+    """Before the data are looked for."""
+    write_params(device="cuda:99")
+    result = run(project, "stages.train", "a", "b", "c", "d")
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: device: 'cuda:99' is not available here; expected auto or one of cpu")
+
+
+def test_wrong_number_of_paths_shows_the_usage(project):
+    """For those who run a stage by hand."""
+    result = run(project, "stages.download", "only-one")
+    assert result.returncode == 1
+    assert result.stderr == "usage: python -m stages.download SOURCE RAW\n"
+
+
+def test_system_errors_and_interrupts_end_without_a_traceback(monkeypatch):
+    """A full disk is the user's to mend; Ctrl-C exits with 130."""
+
+    def full_disk():
+        raise OSError(28, "No space left on device", "data/raw/x")
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["stages/x.py"])
+    with pytest.raises(SystemExit) as error:
+        run_stage(full_disk)
+    assert error.value.code == "error: data/raw/x: no space left on device"
+    with pytest.raises(SystemExit) as error:
+        run_stage(interrupted)
+    assert error.value.code == 130
+
+
+def test_not_finite_figures_are_refused(tmp_path):
+    """DVC would only warn of malformed JSON."""
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "metrics.json", {"loss": float("nan")})

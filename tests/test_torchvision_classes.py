@@ -1,0 +1,157 @@
+import gzip
+import hashlib
+
+import numpy as np
+import pytest
+import yaml
+from torchvision import datasets
+
+from src.errors import MnistryError
+from src.sources import open_source
+
+
+def idx(array):
+    """An array in the IDX format of MNIST's archives, compressed."""
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return gzip.compress(header + array.tobytes(), mtime=0)
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A mirror with MNIST archives of 4 and 2 images of 3x5 pixels, whose checksums torchvision's class expects."""
+    generator = np.random.default_rng(0)
+    arrays = {
+        "train": generator.integers(0, 256, (4, 3, 5), np.uint8),
+        "t10k": generator.integers(0, 256, (2, 3, 5), np.uint8),
+    }
+    files = {}
+    for name, images in arrays.items():
+        files[f"{name}-images-idx3-ubyte.gz"] = idx(images)
+        files[f"{name}-labels-idx1-ubyte.gz"] = idx(np.arange(len(images), dtype=np.uint8))
+    mirror = tmp_path / "mirror" / "tiny"
+    mirror.mkdir(parents=True)
+    for name, content in files.items():
+        (mirror / name).write_bytes(content)
+    checksums = [(name, hashlib.md5(content).hexdigest()) for name, content in files.items()]
+    monkeypatch.setattr(datasets.MNIST, "resources", checksums)
+    # Closed ports: a test that went past its mirror would be refused at once.
+    monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/", "http://localhost:9/"])
+    monkeypatch.setenv("MNISTRY_MIRROR", str(tmp_path / "mirror"))
+    monkeypatch.setattr("src.sources.downloads.BACKOFF_SECONDS", 0)
+    return arrays
+
+
+def source_of(tmp_path, name="tiny", **changes):
+    folder = tmp_path / "sources" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"torchvision": "MNIST", "train": {"train": True}, "test": {"train": False}} | changes
+    (folder / "source.yaml").write_text(yaml.safe_dump(content))
+    return open_source(folder)
+
+
+def read(source, raw):
+    with source.read(raw, raw.parent) as dataset:
+        return dataset, {name: np.concatenate(list(split.chunks)) for name, split in dataset.splits.items()}
+
+
+def raw_folder(tmp_path):
+    raw = tmp_path / "raw" / "tiny"
+    raw.mkdir(parents=True, exist_ok=True)
+    return raw
+
+
+def test_archives_come_from_the_mirror_and_are_read_by_the_class(tmp_path, tiny):
+    """The raw folder holds the source's own archives alone, and the images and labels are those in them."""
+    source, raw = source_of(tmp_path), raw_folder(tmp_path)
+    source.download(raw)
+    assert sorted(path.name for path in raw.rglob("*.*")) == sorted(name for name, _ in datasets.MNIST.resources)
+    assert list(raw.parent.iterdir()) == [raw]
+    dataset, images = read(source, raw)
+    np.testing.assert_array_equal(images["train"], tiny["train"][:, None])
+    np.testing.assert_array_equal(images["test"], tiny["t10k"][:, None])
+    assert dataset.splits["train"].labels.tolist() == [0, 1, 2, 3]
+    assert dataset.shape == (1, 3, 5)
+    assert dataset.class_names[3] == "3 - three"
+
+
+def test_labels_may_count_from_1_and_images_be_transposed(tmp_path, tiny):
+    """As in EMNIST; class names come from source.yaml."""
+    source = source_of(tmp_path, transpose=True, class_names=["a", "b", "c", "d"])
+    source.download(raw_folder(tmp_path))
+    dataset, images = read(source, raw_folder(tmp_path))
+    np.testing.assert_array_equal(images["train"], tiny["train"].transpose(0, 2, 1)[:, None])
+    assert dataset.shape == (1, 5, 3)
+    assert dataset.class_names == ("a", "b", "c", "d")
+    with pytest.raises(MnistryError, match="labels of the train split are -1 to 2, but there are 4 class names"):
+        read(source_of(tmp_path, first_label=1, class_names=["a", "b", "c", "d"]), raw_folder(tmp_path))
+
+
+def test_sources_own_mirrors_are_tried_too(tmp_path, tiny, monkeypatch):
+    """After MNISTRY_MIRROR, before torchvision's."""
+    monkeypatch.delenv("MNISTRY_MIRROR")
+    source_of(tmp_path, mirrors=[str(tmp_path / "none"), str(tmp_path / "mirror" / "tiny")]).download(
+        raw_folder(tmp_path)
+    )
+    assert len(list(raw_folder(tmp_path).rglob("*.gz"))) == 4
+
+
+def test_damaged_archive_and_no_network_name_all_that_was_tried(tmp_path, tiny):
+    """The damaged one isn't taken; two lines say what each place answered and what to do."""
+    archive = tmp_path / "mirror" / "tiny" / "train-images-idx3-ubyte.gz"
+    archive.write_bytes(archive.read_bytes()[:-1])
+    with pytest.raises(MnistryError) as error:
+        source_of(tmp_path).download(raw_folder(tmp_path))
+    tried, advice = str(error.value).splitlines()
+    assert "tiny: could not get train-images-idx3-ubyte.gz" in tried
+    assert f"{archive}: a damaged file (MD5" in tried
+    assert "http://127.0.0.1:9/train-images-idx3-ubyte.gz: no connection" in tried
+    assert "http://localhost:9/train-images-idx3-ubyte.gz: no connection" in tried
+    assert "Set MNISTRY_MIRROR" in advice
+    assert "dataset=digits" in advice
+
+
+def test_raw_archive_damaged_later_is_refused(tmp_path, tiny):
+    """Reading verifies again."""
+    source, raw = source_of(tmp_path), raw_folder(tmp_path)
+    source.download(raw)
+    damaged = next(raw.rglob("train-labels*"))
+    damaged.write_bytes(b"")
+    with pytest.raises(MnistryError, match="missing or damaged; run `dvc repro --force download`"):
+        read(source, raw)
+
+
+def test_class_without_download_in_colour(tmp_path):
+    """FakeData makes its images: 3x32x32, its labels in range."""
+    arguments = {"image_size": [3, 32, 32], "num_classes": 7}
+    source = source_of(tmp_path, torchvision="FakeData", arguments=arguments, train={"size": 20}, test={"size": 9})
+    raw = raw_folder(tmp_path)
+    source.download(raw)
+    dataset, images = read(source, raw)
+    assert images["train"].shape == (20, 3, 32, 32)
+    assert images["test"].shape == (9, 3, 32, 32)
+    assert dataset.shape == (3, 32, 32)
+    assert dataset.class_names[0] == "0"
+    assert 0 <= dataset.splits["train"].labels.min() <= dataset.splits["train"].labels.max() < 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"torchvision": "MNISTT"}, r"torchvision has no data set 'MNISTT'; did you mean \w*MNIST\?"),
+        ({"torchvision": "VisionDataset"}, "torchvision has no data set 'VisionDataset'"),
+        ({"arguments": {"colour": True}}, "torchvision's MNIST: .*colour"),
+        ({"mirror": ["x"]}, r"mirror is not a known key; did you mean mirrors\?"),
+        ({"train": 5}, "train is 5; expected"),
+    ],
+)
+def test_mistakes_in_source_yaml_are_named(tmp_path, tiny, changes, message):
+    """The key, the value and what would do."""
+    with pytest.raises(MnistryError, match=message):
+        source_of(tmp_path, **changes).download(raw_folder(tmp_path))
+
+
+def test_source_yaml_of_no_kind_is_refused(tmp_path):
+    """It has to say where images come from."""
+    (tmp_path / "source.yaml").write_text("class_names: [a, b]\n")
+    with pytest.raises(MnistryError, match="expected a key `torchvision` or `scikit_learn`"):
+        open_source(tmp_path)
