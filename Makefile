@@ -3,7 +3,7 @@ PYTHON ?= python3
 # Stages, tests and experiments find the environment's python and dvc first.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help environment repro test lint results format lock clean
+.PHONY: help environment repro test lint bench results format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ lint: environment ## Check style and types
 	ruff check
 	ruff format --check
 	mypy
+
+bench: environment ## Measure training against the tutorials' way and write docs/benchmarks.md; BENCH=--quick for less
+	python -m benchmarks.training $(BENCH)
 
 results: environment ## Train all models on all datasets over ten seeds (hours) and write the README's table
 	python -m benchmarks.results $(RESULTS)

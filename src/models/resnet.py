@@ -42,7 +42,9 @@ def build(recipe: ResNet, shape: tuple[int, int, int], num_classes: int) -> nn.M
     channels, height, width = shape
     if min(height, width) < 2:
         raise MnistryError(f"models.resnet: images of {height}x{width} pixels are too small; expected at least 2x2")
-    stem = [convolution(channels, recipe.channels[0]), nn.MaxPool2d(2), nn.ReLU()]
+    # Pooling right after the convolution leaves a quarter of the pixels to normalize.
+    convolve, normalize = convolution(channels, recipe.channels[0])
+    stem = [convolve, nn.MaxPool2d(2), normalize, nn.ReLU()]
     blocks = [ResidualBlock(recipe.channels[0], recipe.channels[0], 1) for _ in range(recipe.blocks)]
     for c_in, c_out in pairwise(recipe.channels):
         blocks += [ResidualBlock(c_in, c_out, 2), *(ResidualBlock(c_out, c_out, 1) for _ in range(recipe.blocks - 1))]

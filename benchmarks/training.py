@@ -1,0 +1,277 @@
+"""The tutorials' way of training against ours, side by side in one run; writes docs/benchmarks.md.
+
+The tutorials' way loads one image at a time through ToTensor and a DataLoader; model, optimizer and batch size are the
+same on both sides. Rounds alternate between the two, and medians are given. Needs `data/raw/mnist` and
+`data/normalized/mnist`: run `dvc exp run -S dataset=mnist` first.
+"""
+
+import argparse
+import platform
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
+
+from src.datasets import load_split
+from src.devices import choose_device, choose_precision, describe_device, make_deterministic, place
+from src.inference import predict_logits
+from src.models import build_model
+from src.params import Params, Recipe, read_params
+from src.sources import open_source
+from src.training import evaluate, fit, make_optimizer
+
+RAW, NORMALIZED = Path("data/raw/mnist"), Path("data/normalized/mnist")
+
+
+@dataclass(frozen=True)
+class Tutorial:
+    """A tutorial's settings, its epochs and its final test accuracy, and what reaches that soonest here."""
+
+    model: str
+    settings: dict[str, object]
+    epochs: int
+    accuracy: float
+    soonest: dict[str, object]
+
+
+TUTORIALS = {
+    "T2": Tutorial(
+        "linear",
+        {"batch_size": 100, "optimizer": "sgd", "learning_rate": 0.1, "schedule": "constant"},
+        15,
+        0.920,
+        {"epochs": 1, "batch_size": 64, "learning_rate": 0.004},
+    ),
+    "T3": Tutorial(
+        "mlp",
+        {"batch_size": 200, "optimizer": "adam", "learning_rate": 1e-4, "schedule": "constant"},
+        20,
+        0.957,
+        {"epochs": 1, "batch_size": 256},
+    ),
+    "T5": Tutorial(
+        "cnn",
+        {"batch_size": 100, "optimizer": "adam", "learning_rate": 0.01, "schedule": "constant"},
+        10,
+        0.988,
+        {"epochs": 1, "batch_size": 128},
+    ),
+}
+PLAIN = {
+    "weight_decay": 0.0,
+    "label_smoothing": 0.0,
+    "momentum": 0.0,
+    "augment": {"shift": 0.0, "cutout": 0.0, "flip": False, "rotation": 0.0},
+}
+
+
+def main() -> None:
+    """Measure all and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="alternations of the two sides (3)")
+    parser.add_argument("--quick", action="store_true", help="one round over a tenth of the tutorials' images")
+    arguments = parser.parse_args()
+    if not (RAW.exists() and NORMALIZED.exists()):
+        sys.exit(f"error: {RAW} or {NORMALIZED} is missing; run `dvc exp run -S dataset=mnist` first")
+    make_deterministic()
+    params, device = read_params(), choose_device("auto")
+    rounds, share = (1, 0.1) if arguments.quick else (arguments.rounds, 1.0)
+    page = [
+        "# Benchmarks\n",
+        f"`make bench`: {describe_device(device)}, {processor()}, torch {torch.__version__}; "
+        f"medians of {rounds} rounds.\n",
+        *tutorials_section(params, device, rounds, share),
+        *scaling_section(params, device, rounds),
+        *inference_section(params, device, rounds),
+    ]
+    Path("docs/benchmarks.md").write_text("\n".join(page), "utf-8")
+    print("\n".join(page))
+
+
+def tutorials_section(params: Params, device: torch.device, rounds: int, share: float) -> list[str]:
+    """Seconds an epoch, images a second, share of the peak, and the time to the tutorial's final accuracy."""
+    peaks = {dtype: matrix_product_peak(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
+    lines = [
+        "## The tutorials\n",
+        "Same model, optimizer and batch size. The peak is that of a 2048x2048 matrix product in the same precision, "
+        f"measured here: {peaks[torch.float32] / 1e9:,.0f} GFLOP/s in float32, "
+        f"{peaks[torch.bfloat16] / 1e9:,.0f} in bfloat16.\n",
+        "| | images/s, tutorial's way | images/s, ours | s an epoch, tutorial's | s an epoch, ours | times faster "
+        "| share of peak, ours |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    targets = [
+        "\nTime to the tutorial's final accuracy, training alone: the tutorial's epochs at the speed above, against "
+        "the median of ours, which uses params.yaml's recipe with the changes named.\n",
+        "| | accuracy | tutorial's way, s | ours, s | times sooner | accuracies reached | recipe |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, tutorial in TUTORIALS.items():
+        recipe = changed(params, tutorial.model, PLAIN | tutorial.settings | {"epochs": 1})
+        theirs, ours = [], []
+        for _ in range(rounds):
+            theirs.append(tutorial_epoch(tutorial.model, recipe, device, share))
+            ours.append(our_training(tutorial.model, recipe, device)[0])
+        their_seconds, our_seconds = median(theirs), median(ours)
+        images = 60_000
+        precision = choose_precision("auto", device, build_model(tutorial.model, recipe, (1, 28, 28), 10))
+        fraction = flops_per_image(tutorial.model, recipe) * images / our_seconds / peaks[precision]
+        lines.append(
+            f"| {name} | {images / their_seconds:,.0f} | {images / our_seconds:,.0f} | {their_seconds:.1f} "
+            f"| {our_seconds:.2f} | {their_seconds / our_seconds:.0f} | {fraction:.1%} |"
+        )
+        soonest = changed(params, tutorial.model, tutorial.soonest)
+        runs = [our_training(tutorial.model, soonest, device, seed) for seed in range(max(rounds, 3))]
+        seconds = median(run[0] for run in runs)
+        reached = ", ".join(f"{run[1]:.4f}" for run in runs)
+        targets.append(
+            f"| {name} | {tutorial.accuracy:.3f} | {their_seconds * tutorial.epochs:.0f} | {seconds:.2f} "
+            f"| {their_seconds * tutorial.epochs / seconds:.0f} | {reached} | {tutorial.soonest} |"
+        )
+    return lines + targets
+
+
+def scaling_section(params: Params, device: torch.device, rounds: int) -> list[str]:
+    """Cost against the number of images and the batch size, and the memory that it takes."""
+    lines = [
+        "\n## Scaling\n",
+        "The default mlp, images repeated:\n",
+        "| images | µs an image |",
+        "|---|---|",
+    ]
+    for count in (1_797, 10_000, 60_000, 600_000):
+        recipe = changed(params, "mlp", {"epochs": max(60_000 // count, 1)})
+        seconds = median(our_training("mlp", recipe, device, count=count)[0] for _ in range(rounds))
+        lines.append(f"| {count:,} | {seconds / recipe.epochs / count * 1e6:.2f} |")
+    lines += ["\nThe default cnn on 60,000 images:\n", "| batch size | s an epoch |", "|---|---|"]
+    for batch_size in (32, 128, 512, 2048):
+        recipe = changed(params, "cnn", {"epochs": 1, "batch_size": batch_size})
+        seconds = median(our_training("cnn", recipe, device)[0] for _ in range(rounds))
+        lines.append(f"| {batch_size} | {seconds:.2f} |")
+    return lines
+
+
+def inference_section(params: Params, device: torch.device, rounds: int) -> list[str]:
+    """Images a second of each model, and the peak memory of the whole benchmark."""
+    images = load_images(device, "test")[0]
+    lines = ["\n## Inference\n", "10,000 images, float32:\n", "| model | images/s |", "|---|---|"]
+    for model, recipe in params.models:
+        network = place(build_model(model, recipe, (1, 28, 28), 10), device)
+        predict_logits(network, images, 1000)
+        seconds = median(timed(partial(predict_logits, network, images, 1000)) for _ in range(rounds))
+        lines.append(f"| {model} | {len(images) / seconds:,.0f} |")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 10 if sys.platform == "linux" else 1 << 20)
+    return [*lines, f"\nPeak memory of this benchmark, 600,000 images resident: {peak:,.0f} MiB.\n"]
+
+
+def tutorial_epoch(model: str, recipe: Recipe, device: torch.device, share: float) -> float:
+    """Seconds of an epoch the tutorials' way, extrapolated from the first `share` of its batches."""
+    torch.manual_seed(0)
+    network = build_model(model, recipe, (1, 28, 28), 10).to(device)
+    optimizer = make_optimizer(network, recipe)
+    loader = DataLoader(raw_images(), batch_size=recipe.batch_size, shuffle=True, drop_last=True)
+    steps = max(int(len(loader) * share), 1)
+    start = time.perf_counter()
+    for _, (batch, labels) in zip(range(steps), loader, strict=False):
+        optimizer.zero_grad()
+        F.cross_entropy(network(batch.to(device)), labels.to(device)).backward()
+        optimizer.step()
+    return (time.perf_counter() - start) * len(loader) / steps
+
+
+class OneImageAtATime(Dataset[tuple[Tensor, int]]):
+    """MNIST's training split as torchvision's class gives it: a PIL image an index, through ToTensor."""
+
+    def __init__(self, images: np.ndarray, labels: Tensor):
+        from torchvision.transforms import ToTensor
+
+        self.images, self.labels, self.transform = images, labels, ToTensor()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(Image.fromarray(self.images[index])), int(self.labels[index])
+
+
+@cache
+def raw_images() -> OneImageAtATime:
+    """The pixels as they are in the archives."""
+    with tempfile.TemporaryDirectory() as scratch, open_source(RAW).read(RAW, Path(scratch)) as dataset:
+        split = dataset.splits["train"]
+        return OneImageAtATime(np.concatenate(list(split.chunks))[:, 0], torch.from_numpy(split.labels))
+
+
+def our_training(
+    model: str, recipe: Recipe, device: torch.device, seed: int = 0, count: int = 60_000
+) -> tuple[float, float]:
+    """Seconds of training on so many images, repeated where there are fewer, and the test accuracy reached."""
+    images, labels = load_images(device, "train")
+    rows = torch.arange(count, device=device) % len(images)
+    train = (images, labels) if count == len(images) else (images.index_select(0, rows), labels.index_select(0, rows))
+    torch.manual_seed(seed)
+    network = place(build_model(model, recipe, (1, 28, 28), 10), device)
+    nothing = images[:0], labels[:0]
+    epochs = fit(
+        network, train, nothing, recipe,
+        generator=torch.Generator().manual_seed(seed), precision=choose_precision("auto", device, network),
+    )  # fmt: skip
+    seconds = timed(lambda: list(epochs))
+    return seconds, evaluate(network, *load_images(device, "test")).accuracy
+
+
+def load_images(device: torch.device, split: str) -> tuple[Tensor, Tensor]:
+    """The normalized images and labels on the device."""
+    images, labels = load_split(NORMALIZED, split)
+    return torch.from_numpy(np.array(images)).to(device), torch.from_numpy(labels).to(device)
+
+
+def changed(params: Params, model: str, changes: dict[str, object]) -> Recipe:
+    """The model's recipe of params.yaml with changes."""
+    recipe: Recipe = getattr(params.models, model)
+    return type(recipe).model_validate(recipe.model_dump() | changes)
+
+
+def flops_per_image(model: str, recipe: Recipe) -> float:
+    """Floating-point operations of one image's forward and backward pass."""
+    network: nn.Module = build_model(model, recipe, (1, 28, 28), 10)
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(8, 1, 28, 28)).sum().backward()
+    return float(counter.get_total_flops()) / 8
+
+
+def matrix_product_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations a second of a large matrix product: the best of ten."""
+    size = 2048
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best = min(timed(lambda: torch.mm(a, b).sum().item()) for _ in range(10))
+    return 2 * size**3 / best
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that the work takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    return str(torch.cpu.get_capabilities().get("cpu_name") or platform.processor() or platform.machine())
+
+
+if __name__ == "__main__":
+    main()
