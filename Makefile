@@ -1,9 +1,10 @@
 # Any Python from 3.11 on: make PYTHON=python3.13 repro
 PYTHON ?= python3
+PORT ?= 8000
 # Stages, tests and experiments find the environment's python and dvc first.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help environment repro test lint bench results format lock clean
+.PHONY: help environment repro demo test lint bench results format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +21,9 @@ environment: .venv/requirements.txt ## Install the locked packages into .venv
 
 repro: environment ## Run the pipeline: whatever params.yaml asks for, rerunning only what changed
 	dvc repro
+
+demo: environment ## Serve a page to draw on, on this computer alone: make demo PORT=8001
+	python -m src.demo --port $(PORT)
 
 test: environment ## Run the tests
 	pytest

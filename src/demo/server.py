@@ -1,0 +1,176 @@
+"""The demo's server: the page, what it has to know of the classifier, and predictions."""
+
+import io
+import json
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+
+from src.checkpoints import Classifier
+from src.classification import class_probabilities, looks_inverted
+from src.decoding import decode_picture
+from src.errors import MnistryError
+from src.strokes import centre_strokes
+
+LOOPBACK = "127.0.0.1"
+LARGEST_UPLOAD = 16 << 20
+"""Bytes of a picture."""
+SECONDS = 20
+"""That a client may be silent."""
+CANVAS = 280
+"""Side of the page's drawing, in pixels."""
+PAGE = Path(__file__).with_name("page.html")
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+        "connect-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class RequestError(Exception):
+    """What a request has wrong, with the status to answer."""
+
+    def __init__(self, status: HTTPStatus, message: str):
+        super().__init__(message)
+        self.status = status
+
+
+class DemoServer(ThreadingHTTPServer):
+    """Listens on the loopback address alone; raises MnistryError where the port can't be had."""
+
+    daemon_threads = True
+    # On Windows it would let two servers share a port; elsewhere it spares a wait after the last one.
+    allow_reuse_address = False
+    allow_reuse_port = False
+
+    def __init__(self, classifier: Classifier, dataset: str, port: int):
+        self.classifier, self.dataset = classifier, dataset
+        try:
+            super().__init__((LOOPBACK, port), Handler)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise MnistryError(f"port {port} of {LOOPBACK}: {reason}; choose another with --port") from None
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://{LOOPBACK}:{self.server_port}/"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one request."""
+
+    server: DemoServer
+    timeout = SECONDS
+
+    def do_GET(self) -> None:
+        """The page, or the classifier's description."""
+        self._answer({"/": self._page, "/classifier": self._classifier})
+
+    def do_POST(self) -> None:
+        """The probabilities of the picture in the request's body.
+
+        Of the query, `drawn=1` says that it comes from the page's canvas and `invert=1` that it is dark on light.
+        """
+        self._answer({"/predict": self._predict})
+
+    def _answer(self, routes: dict[str, Any]) -> None:
+        try:
+            self._check_host()
+            route = routes.get(urlsplit(self.path).path)
+            if route is None:
+                raise RequestError(HTTPStatus.NOT_FOUND, f"nothing at {self.path}")
+            kind, body = route()
+            self._send(HTTPStatus.OK, kind, body)
+        except RequestError as error:
+            # What is left of the request is not read: the connection can't be used again.
+            self.close_connection = True
+            self._send(error.status, *_json({"error": str(error)}))
+        except (ConnectionError, TimeoutError):
+            self.close_connection = True
+
+    def _check_host(self) -> None:
+        """Refuse other names for this address: a foreign page could give itself one and read the answers."""
+        port = self.server.server_port
+        host = self.headers.get("Host", "")
+        if host not in (f"{LOOPBACK}:{port}", f"localhost:{port}"):
+            raise RequestError(HTTPStatus.FORBIDDEN, f"host {host!r}; expected {LOOPBACK}:{port}")
+
+    def _page(self) -> tuple[str, bytes]:
+        return "text/html; charset=utf-8", PAGE.read_bytes()
+
+    def _classifier(self) -> tuple[str, bytes]:
+        classifier = self.server.classifier
+        return _json(
+            {
+                "model": classifier.name,
+                "dataset": self.server.dataset,
+                "classes": classifier.dataset.class_names,
+                "shape": classifier.dataset.shape,
+                "strokes": takes_strokes(classifier),
+            }
+        )
+
+    def _predict(self) -> tuple[str, bytes]:
+        query = parse_qs(urlsplit(self.path).query)
+        drawn, invert = (query.get(name) == ["1"] for name in ("drawn", "invert"))
+        file = io.BytesIO(self._body())
+        try:
+            pixels = prepare(self.server.classifier, file, drawn, invert)
+        except MnistryError as error:
+            raise RequestError(HTTPStatus.BAD_REQUEST, str(error)) from None
+        probabilities = class_probabilities(self.server.classifier, pixels[None])[0]
+        return _json(
+            {
+                "probabilities": probabilities.tolist(),
+                "pixels": pixels.transpose(1, 2, 0).ravel().tolist(),
+                "inverted": not drawn and looks_inverted(self.server.classifier, pixels),
+            }
+        )
+
+    def _body(self) -> bytes:
+        length = self.headers.get("Content-Length", "")
+        if not length.isascii() or not length.isdigit():
+            raise RequestError(HTTPStatus.LENGTH_REQUIRED, "no Content-Length; send the picture's bytes as the body")
+        if int(length) > LARGEST_UPLOAD:
+            limit = LARGEST_UPLOAD >> 20
+            raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {limit} MB; choose a smaller picture")
+        return self.rfile.read(int(length))
+
+    def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet: a line for each stroke would help nobody."""
+
+
+def takes_strokes(classifier: Classifier) -> bool:
+    """Whether drawings are centred as characters: in grey, with classes that are named by one character each."""
+    return classifier.dataset.shape[0] == 1 and all(len(name) == 1 for name in classifier.dataset.class_names)
+
+
+def prepare(classifier: Classifier, file: io.BytesIO, drawn: bool, invert: bool) -> np.ndarray:
+    """The picture as the classifier takes it: uint8, shape (C, H, W)."""
+    shape = classifier.dataset.shape
+    if drawn and takes_strokes(classifier):
+        ink = decode_picture(file, (1, CANVAS, CANVAS), "the drawing")[0]
+        return centre_strokes(ink, *shape[1:])[None]
+    pixels = decode_picture(file, shape, "the picture")
+    return 255 - pixels if invert else pixels
+
+
+def _json(content: object) -> tuple[str, bytes]:
+    return "application/json", json.dumps(content, ensure_ascii=False).encode()

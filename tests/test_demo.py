@@ -1,0 +1,281 @@
+"""The demo's server, and its page in a browser."""
+
+import http.client
+import io
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
+from selenium.webdriver.common.actions.pointer_input import PointerInput
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from src.checkpoints import Classifier
+from src.datasets import DatasetInfo
+from src.demo import server as demo
+from src.errors import MnistryError
+from src.models import build_model
+from src.normalization import Normalization, fit_normalization
+from src.params import read_params
+from src.sources import open_source
+from src.training import fit
+from tests.browser import open_browser
+
+DIGITS = tuple("0123456789")
+
+# Strokes of each digit as people draw them: x and y of their corners, in hundredths of the canvas.
+STROKES = {
+    "0": "52,18 38,22 29,38 28,56 35,74 49,82 63,76 71,60 70,40 63,24 52,18",
+    "1": "54,15 52,38 50,62 48,86",
+    "2": "28,34 34,22 48,17 62,23 66,36 58,51 44,66 28,81 48,79 74,80",
+    "3": "31,24 45,17 60,21 64,33 56,44 44,48 58,51 67,62 62,76 46,83 29,77",
+    "4": "34,18 31,36 28,53 46,54 70,52 / 65,18 62,45 60,66 58,87",
+    "5": "68,18 38,19 35,44 50,41 64,48 68,62 60,77 44,83 28,76",
+    "6": "60,16 45,28 35,45 31,63 37,78 51,83 63,75 64,62 54,54 42,58 33,68",
+    "7": "26,21 48,20 71,21 62,40 52,61 45,86",
+    "8": "65,25 51,17 37,24 38,37 51,47 65,60 66,74 52,84 37,77 35,63 48,49 61,38 65,25",
+    "9": "66,32 57,20 43,20 33,33 38,46 53,47 65,36 66,32 65,55 62,72 58,87",
+}
+
+
+def untrained(class_names: tuple[str, ...] = DIGITS, shape: tuple[int, int, int] = (1, 8, 8)) -> Classifier:
+    torch.manual_seed(0)
+    recipe = read_params().models.linear
+    model = build_model("linear", recipe, shape, len(class_names)).eval()
+    normalization = Normalization("standard", (0.2,) * shape[0], (0.3,) * shape[0])
+    return Classifier(model, "linear", recipe, DatasetInfo(class_names, shape, normalization))
+
+
+@contextmanager
+def serving(classifier: Classifier, dataset: str = "") -> Iterator[demo.DemoServer]:
+    with demo.DemoServer(classifier, dataset, 0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[demo.DemoServer]:
+    with serving(untrained()) as running:
+        yield running
+
+
+def ask(
+    server: demo.DemoServer, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(demo.LOOPBACK, server.server_port, timeout=10)
+    connection.request(method, path, body, headers or {})
+    response = connection.getresponse()
+    answer = response.status, response.read()
+    connection.close()
+    return answer
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_picture_gets_each_classes_probability(server):
+    """They add up to 1; the picture comes back as the classifier sees it."""
+    status, body = ask(server, "POST", "/predict", png(np.full((20, 20), 51, np.uint8)))
+    answer = json.loads(body)
+    assert status == 200
+    assert len(answer["probabilities"]) == 10
+    assert sum(answer["probabilities"]) == pytest.approx(1)
+    assert answer["pixels"] == [51] * 64
+    assert answer["inverted"] is False
+
+
+def test_a_light_picture_is_called_inverted_and_can_be_inverted(server):
+    white = png(np.full((20, 20), 250, np.uint8))
+    assert json.loads(ask(server, "POST", "/predict", white)[1])["inverted"] is True
+    answer = json.loads(ask(server, "POST", "/predict?invert=1", white)[1])
+    assert (answer["inverted"], answer["pixels"][0]) == (False, 5)
+
+
+def test_strokes_are_centred_for_characters_and_pictures_are_not(server):
+    """A square in a corner comes to the middle when drawn."""
+    ink = np.zeros((280, 280), np.uint8)
+    ink[:70, :70] = 255
+    picture = np.array(json.loads(ask(server, "POST", "/predict", png(ink))[1])["pixels"]).reshape(8, 8)
+    drawn = np.array(json.loads(ask(server, "POST", "/predict?drawn=1", png(ink))[1])["pixels"]).reshape(8, 8)
+    assert (picture[0, 0], picture[4, 4]) == (255, 0)
+    assert (drawn[0, 0], drawn[4, 4]) == (0, 255)
+
+
+@pytest.mark.parametrize(
+    ("classes", "shape", "expected"),
+    [
+        (DIGITS, (1, 28, 28), True),
+        (("れ", "を"), (1, 28, 28), True),
+        (("Bag", "Coat"), (1, 28, 28), False),
+        (("a", "b"), (3, 32, 32), False),
+    ],
+)
+def test_only_characters_in_grey_are_centred(classes, shape, expected):
+    assert demo.takes_strokes(untrained(classes, shape)) is expected
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status", "message"),
+    [
+        ("GET", "/nothing", None, {}, 404, "nothing at /nothing"),
+        ("POST", "/", b"", {}, 404, "nothing at /"),
+        ("GET", "/predict", None, {}, 404, "nothing at /predict"),
+        ("POST", "/predict", b"no picture", {}, 400, "the picture: not a picture that can be read"),
+        ("POST", "/predict?drawn=1", b"", {}, 400, "the drawing: not a picture that can be read"),
+        ("POST", "/predict", None, {"Content-Length": "-1"}, 411, "no Content-Length"),
+        ("POST", "/predict", None, {"Content-Length": "99999999999"}, 413, "more than 16 MB"),
+        ("GET", "/", None, {"Host": "example.org"}, 403, "host 'example.org'; expected 127.0.0.1"),
+    ],
+)
+def test_bad_requests_are_told_what_is_wrong(server, method, path, body, headers, status, message):
+    answered, answer = ask(server, method, path, body, headers)
+    assert answered == status
+    assert message in json.loads(answer)["error"]
+    assert ask(server, "GET", "/classifier")[0] == 200
+
+
+def test_only_the_loopback_address_listens(server):
+    assert server.server_address[0] == "127.0.0.1"
+
+
+def test_a_port_in_use_is_told():
+    with socket.socket() as taken:
+        taken.bind((demo.LOOPBACK, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(MnistryError, match=f"port {port} of 127.0.0.1: address already in use; choose another"):
+            demo.DemoServer(untrained(), "", port)
+
+
+def test_the_page_loads_nothing_from_elsewhere():
+    page = demo.PAGE.read_text("utf-8")
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def draw(browser: webdriver.Chrome, strokes: str, kind: str = "mouse") -> None:
+    """Draw one of STROKES with the pointer, through the browser's own events, and wait for the prediction."""
+    pad = browser.find_element(By.ID, "pad")
+    box = browser.execute_script("const b = arguments[0].getBoundingClientRect(); return [b.x, b.y, b.width]", pad)
+    for stroke in strokes.split(" / "):
+        actions = ActionBuilder(browser, mouse=PointerInput(kind, kind), duration=5)
+        for i, (x, y) in enumerate(point.split(",") for point in stroke.split()):
+            actions.pointer_action.move_to_location(box[0] + int(x) * box[2] / 100, box[1] + int(y) * box[2] / 100)
+            if i == 0:
+                actions.pointer_action.pointer_down()
+        actions.pointer_action.pointer_up()
+        actions.perform()
+    WebDriverWait(browser, 10).until(lambda b: b.execute_script("return !empty && !running && !again"))
+
+
+def answer(browser: webdriver.Chrome) -> str:
+    return browser.execute_script("return document.getElementById('answer').firstChild.textContent")
+
+
+def check_console(browser: webdriver.Chrome) -> None:
+    assert browser.get_log("browser") == []
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    with open_browser(tmp_path / "profile") as opened:
+        yield opened
+
+
+def open_page(browser: webdriver.Chrome, server: demo.DemoServer) -> None:
+    browser.get(server.url)
+    WebDriverWait(browser, 10).until(lambda b: len(b.find_elements(By.CSS_SELECTOR, "#classes li")) > 0)
+
+
+def test_a_stroke_gives_a_prediction_and_the_keyboard_clears_it(server, browser):
+    """By mouse and by touch, with no error on the console."""
+    open_page(browser, server)
+    assert browser.find_element(By.ID, "about").text == "linear: 10 classes, 8 x 8 pixels in grey"
+    for kind in ("mouse", "touch"):
+        draw(browser, STROKES["3"], kind)
+        assert answer(browser) in DIGITS
+        percents = [item.text for item in browser.find_elements(By.CLASS_NAME, "percent")]
+        assert sum(float(text.removesuffix(" %")) for text in percents) == pytest.approx(100, abs=0.6)
+        browser.execute_script("document.getElementById('clear').focus()")
+        ActionChains(browser).send_keys(Keys.ENTER).perform()
+        assert answer(browser) == "-"
+    check_console(browser)
+
+
+def test_a_chosen_picture_is_classified(browser, tmp_path):
+    """Of a colour classifier, whose page says so; a file that is none is reported there."""
+    (tmp_path / "red.png").write_bytes(png(np.full((40, 30, 3), (255, 0, 0), np.uint8)))
+    (tmp_path / "text.png").write_text("no picture")
+    with serving(untrained(("cat", "<b>dog</b>"), (3, 16, 16)), "pets") as server:
+        open_page(browser, server)
+        assert browser.find_element(By.ID, "about").text == (
+            "linear, trained on pets: 2 classes, 16 x 16 pixels in colour"
+        )
+        browser.find_element(By.ID, "file").send_keys(str(tmp_path / "red.png"))
+        WebDriverWait(browser, 10).until(lambda b: answer(b) in ("cat", "<b>dog</b>"))
+        seen = "return [...document.getElementById('seen').getContext('2d').getImageData(3, 3, 1, 1).data]"
+        assert browser.execute_script(seen) == [255, 0, 0, 255]
+        check_console(browser)
+        browser.find_element(By.ID, "file").send_keys(str(tmp_path / "text.png"))
+        WebDriverWait(browser, 10).until(lambda b: "not a picture" in b.find_element(By.ID, "message").text)
+
+
+def test_a_phone_has_no_sideways_scrolling(server, browser):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    )
+    open_page(browser, server)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
+
+
+@pytest.fixture(scope="module")
+def mnist_classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    """The CNN after two epochs of MNIST."""
+    if not os.environ.get("MNISTRY_MIRROR"):
+        pytest.skip("needs MNIST: set MNISTRY_MIRROR to a folder that holds mnist/")
+    recipe = read_params().models.cnn.model_copy(update={"epochs": 2})
+    source, raw = open_source(Path("data/sources/mnist")), tmp_path_factory.mktemp("raw") / "mnist"
+    raw.mkdir()
+    source.download(raw)
+    with source.read(raw) as dataset:
+        train = dataset.splits["train"]
+        pixels = np.concatenate(list(train.chunks))
+    normalization = fit_normalization("standard", [pixels], 1)
+    torch.manual_seed(0)
+    model = build_model("cnn", recipe, (1, 28, 28), 10).to(memory_format=torch.channels_last)
+    images, labels = torch.from_numpy(normalization(pixels)), torch.from_numpy(train.labels)
+    for _ in fit(model, (images, labels), (images[:0], labels[:0]), recipe, generator=torch.Generator().manual_seed(0)):
+        pass
+    return Classifier(model.eval(), "cnn", recipe, DatasetInfo(DIGITS, (1, 28, 28), normalization))
+
+
+def test_nine_of_ten_drawn_digits_are_read_right(mnist_classifier, browser):
+    with serving(mnist_classifier, "mnist") as server:
+        open_page(browser, server)
+        read = {}
+        for digit, strokes in STROKES.items():
+            browser.find_element(By.ID, "clear").click()
+            draw(browser, strokes)
+            read[digit] = answer(browser)
+        check_console(browser)
+    assert sum(digit == answer for digit, answer in read.items()) >= 9, read

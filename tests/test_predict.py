@@ -1,0 +1,241 @@
+"""`python -m src.predict` and what it stands on."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from src import predict
+from src.checkpoints import Classifier, save_classifier
+from src.classification import class_probabilities, load_test_split, looks_inverted, trained_on
+from src.datasets import DatasetInfo, save_info
+from src.decoding import decode_picture
+from src.errors import MnistryError
+from src.models import build_model
+from src.normalization import Normalization
+from src.params import read_params
+
+SHAPE = (1, 4, 4)
+
+
+def dark_or_light(mean: float = 0.2) -> Classifier:
+    """A classifier that calls images lighter than the mean `light`, others `dark`."""
+    info = DatasetInfo(("dark", "light", "neither"), SHAPE, Normalization("standard", (mean,), (0.5,)))
+    recipe = read_params().models.linear
+    model = build_model("linear", recipe, SHAPE, 3)
+    assert isinstance(model, nn.Sequential)
+    with torch.no_grad():
+        model[1].weight.copy_(torch.tensor([-1.0, 1.0, 0.0])[:, None].expand(3, 16))
+        model[1].bias.copy_(torch.tensor([0.0, 0.0, -100.0]))
+    return Classifier(model.eval(), "linear", recipe, info)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    path = tmp_path / "models" / "classifier.safetensors"
+    save_classifier(path, dark_or_light())
+    return str(path)
+
+
+def grey(path: Path, value: int) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (9, 7), value).save(path)
+    return str(path)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["predict", *arguments])
+    return predict.main()
+
+
+def test_files_and_folders_print_a_line_each(model, tmp_path, monkeypatch, capsys):
+    """Folders are gone through with theirs, hidden files and other kinds left out, in order."""
+    white = grey(tmp_path / "white.png", 255)
+    black = grey(tmp_path / "folder" / "inner" / "black.PNG", 0)
+    grey(tmp_path / "folder" / ".hidden.png", 0)
+    (tmp_path / "folder" / "notes.txt").write_text("no picture")
+    assert run(monkeypatch, "--model", model, white, str(tmp_path / "folder")) == 0
+    assert capsys.readouterr().out == f"{white}: light 100.0%\n{black}: dark 100.0%\n"
+
+
+def test_json_lines_hold_the_top_classes(model, tmp_path, monkeypatch, capsys):
+    """Probabilities of all classes add up to 1 and come in falling order; more than K is all."""
+    white = grey(tmp_path / "white.png", 255)
+    run(monkeypatch, "--model", model, "--json", "--top", "9", white)
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["file"] == white
+    assert [p["class"] for p in answer["predictions"]] == ["light", "dark", "neither"]
+    assert sum(p["probability"] for p in answer["predictions"]) == pytest.approx(1)
+
+
+def test_invert_swaps_light_and_dark(model, tmp_path, monkeypatch, capsys):
+    run(monkeypatch, "--model", model, "--invert", grey(tmp_path / "a.png", 255))
+    assert "dark 100.0%" in capsys.readouterr().out
+
+
+def test_an_image_that_looks_inverted_is_warned_of(model, tmp_path, monkeypatch, capsys):
+    """Training images here are dark: a light picture is warned of, with --invert a dark one, and others not."""
+    light, dark = grey(tmp_path / "light.png", 250), grey(tmp_path / "dark.png", 5)
+    run(monkeypatch, "--model", model, light, dark)
+    error = capsys.readouterr().err
+    assert error == f"warning: {light}: light and dark look swapped beside the training images; try --invert\n"
+    run(monkeypatch, "--model", model, "--invert", light, dark)
+    assert capsys.readouterr().err.startswith(f"warning: {dark}: light and dark look swapped")
+
+
+def test_inverted_is_never_said_without_a_known_mean():
+    """`half` and `unit` don't tell the training images' mean; one near the middle decides nothing."""
+    white = np.full(SHAPE, 255, np.uint8)
+    assert looks_inverted(dark_or_light(0.2), white)
+    assert not looks_inverted(dark_or_light(0.45), white)
+    assert not looks_inverted(dark_or_light(0.8), white)
+    info = DatasetInfo(("a", "b", "c"), SHAPE, Normalization("unit", (0.0,), (1.0,)))
+    plain = dark_or_light()
+    assert not looks_inverted(Classifier(plain.model, "linear", plain.recipe, info), white)
+
+
+def test_standard_input_is_read(model, tmp_path, monkeypatch, capsys):
+    data = Path(grey(tmp_path / "white.png", 255)).read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert run(monkeypatch, "--model", model, "-") == 0
+    assert capsys.readouterr().out == "-: light 100.0%\n"
+
+
+def test_bad_files_are_named_and_do_not_stop_the_others(model, tmp_path, monkeypatch, capsys):
+    """A missing file, a text, half a picture and an empty folder: status 1, and the good one is classified."""
+    white = grey(tmp_path / "white.png", 255)
+    (tmp_path / "text.png").write_text("no picture")
+    noise = np.random.default_rng(0).integers(0, 256, (50, 50), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "half.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:900])
+    (tmp_path / "empty").mkdir()
+    bad = [str(tmp_path / name) for name in ("missing.png", "text.png", "half.png", "empty")]
+    assert run(monkeypatch, "--model", model, *bad, white) == 1
+    out, error = capsys.readouterr()
+    assert out == f"{white}: light 100.0%\n"
+    lines = error.splitlines()[: len(bad)]
+    for line, name in zip(lines, bad, strict=True):
+        assert line.startswith(f"error: {name}: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "expected either pictures or --test N"),
+        (["a.png", "--test", "3"], "expected either pictures or --test N"),
+        (["--test", "0"], "'0' is not a whole number from 1 on"),
+        (["a.png", "--top", "x"], "'x' is not a whole number from 1 on"),
+        (["a.png", "--save", "b.png"], "--save needs --test N"),
+    ],
+)
+def test_wrong_arguments_end_with_status_2(arguments, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        predict.parse_arguments(arguments)
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_does_not_import_torch():
+    """It would take seconds."""
+    code = "import sys; sys.argv = ['predict', '-h']\ntry: import src.predict as p; p.main()\n" \
+           "except SystemExit: assert 'torch' not in sys.modules and 'PIL' not in sys.modules"  # fmt: skip
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def normalized(tmp_path: Path) -> Path:
+    """Twelve test images, labelled right but for the last, which is black and called `light`."""
+    folder, info = tmp_path / "normalized", dark_or_light().dataset
+    folder.mkdir()
+    pixels = np.zeros((12, *SHAPE), np.uint8)
+    pixels[:6] = 255
+    pixels[0, 0, 0, 0] = 37
+    labels = np.array([1] * 6 + [0] * 5 + [1])
+    np.save(folder / "test_images.npy", info.normalization(pixels))
+    np.save(folder / "test_labels.npy", labels)
+    save_info(folder, info)
+    return folder
+
+
+def test_random_test_images_stand_beside_their_labels(model, normalized, tmp_path, monkeypatch, capsys):
+    """All twelve come once, a wrong one is marked, and the picture is written."""
+    saved = tmp_path / "grid.png"
+    arguments = ["--model", model, "--data", str(normalized)]
+    assert run(monkeypatch, *arguments, "--test", "16", "--save", str(saved)) == 0
+    out, error = capsys.readouterr()
+    assert out.splitlines()[-1] == "test image 11, light: dark 100.0% (wrong)"
+    assert len(out.splitlines()) == 12
+    assert out.count("(wrong)") == 1
+    assert error == "warning: --test 16: the test split has 12 images\n"
+    with Image.open(saved) as picture:
+        assert picture.size == (3 * 120 + 8, 4 * 154 + 8)
+
+
+def test_the_seed_draws_the_test_images(model, normalized, monkeypatch, capsys):
+    arguments = ["--model", model, "--data", str(normalized), "--test", "3", "--json"]
+    drawn = []
+    for seed in ("1", "1", "2"):
+        run(monkeypatch, *arguments, "--seed", seed)
+        drawn.append([json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()])
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_pixels_come_back_from_normalized_images():
+    """Every grey level survives, with the mean and deviation of MNIST."""
+    normalization = Normalization("standard", (0.1306604762738429,), (0.30810780717887876,))
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+    from src.classification import LabelledImages
+
+    assert (LabelledImages(normalization(pixels), np.zeros(1), normalization).pixels(slice(None)) == pixels).all()
+
+
+def test_another_datasets_test_split_is_refused(normalized):
+    with pytest.raises(MnistryError, match=r"normalized: 3 classes of shape \(1, 4, 4\), standard, are not what"):
+        load_test_split(dark_or_light(mean=0.3), normalized)
+
+
+def test_the_dataset_is_the_one_that_dvc_lock_names(tmp_path):
+    lock = tmp_path / "dvc.lock"
+    lock.write_text("stages:\n  train:\n    deps:\n    - path: src/params.py\n    - path: data/normalized/kmnist\n")
+    assert trained_on(lock) == Path("data/normalized/kmnist")
+    lock.write_text("stages: {}\n")
+    with pytest.raises(MnistryError, match="give it with --data FOLDER"):
+        trained_on(lock)
+
+
+def test_probabilities_are_the_models_softmax():
+    """Logits of a light image are -s, s and -100, s being the sum of its 16 normalized pixels."""
+    pixels = np.full((1, *SHAPE), 53, np.uint8)
+    s = 16 * (53 / 255 - 0.2) / 0.5
+    expected = np.exp([-s, s, -100]) / np.exp([-s, s, -100]).sum()
+    assert class_probabilities(dark_or_light(), pixels)[0] == pytest.approx(expected, abs=1e-6)
+
+
+def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> io.BytesIO:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    file.seek(0)
+    return file
+
+
+def test_pictures_are_decoded_at_the_classifiers_size_and_channels():
+    """Red is 76 in grey (Rec. 601); transparent parts are black; 16 bits are scaled; EXIF turns."""
+    red = Image.new("RGB", (10, 10), (255, 0, 0))
+    assert (decode_picture(encoded(red), (1, 5, 4)) == 76).all()
+    assert decode_picture(encoded(red), (3, 2, 2))[:, 0, 0].tolist() == [255, 0, 0]
+    assert (decode_picture(encoded(Image.new("RGBA", (9, 9), (255, 255, 255, 0))), SHAPE) == 0).all()
+    deep = Image.fromarray(np.full((8, 8), 128 * 257, np.uint16))
+    assert (decode_picture(encoded(deep), SHAPE) == 128).all()
+    left = np.zeros((8, 8), np.uint8)
+    left[:, :4] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned a quarter to the right
+    turned = decode_picture(encoded(Image.fromarray(left), exif=exif), (1, 2, 2))
+    assert turned[0].tolist() == [[255, 255], [0, 0]]
