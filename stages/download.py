@@ -14,9 +14,10 @@ def main(source: Path, raw: Path) -> None:
     read_params()
     with whole_folder(raw) as folder:
         open_source(source).download(folder)
-        shutil.copyfile(source / "source.yaml", folder / "source.yaml")
+        if (source / "source.yaml").exists():
+            shutil.copyfile(source / "source.yaml", folder / "source.yaml")
     files = [path for path in raw.rglob("*") if path.is_file()]
-    log(f"{raw}: {len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB, checksums verified")
+    log(f"{raw}: {len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB, verified")
 
 
 if __name__ == "__main__":

@@ -5,19 +5,22 @@ from pathlib import Path
 from src.errors import MnistryError
 from src.sources.base import Source
 from src.sources.digits import DigitsSource
+from src.sources.images import ImagesSource
 from src.sources.torchvision_classes import TorchvisionSource
 from src.yaml_files import read_keys
 
 
 def open_source(folder: Path) -> Source:
-    """The source that the folder describes, under the dataset name that is the folder's.
+    """The source that the folder describes, or else the images in it; the folder's name is the dataset's.
 
-    Raises MnistryError where it describes none.
+    Raises MnistryError where its source.yaml is wrong.
     """
+    if not folder.is_dir():
+        raise MnistryError(f"{folder}: not a folder; expected one with a source.yaml or with images")
     description = folder / "source.yaml"
-    keys = read_keys(description)
+    keys = read_keys(description) if description.exists() else set()
     if "torchvision" in keys:
         return TorchvisionSource.open(folder)
     if "scikit_learn" in keys:
         return DigitsSource.open(folder)
-    raise MnistryError(f"{description}: expected a key `torchvision` or `scikit_learn`, which says where images are")
+    return ImagesSource(folder)

@@ -137,6 +137,7 @@ def _save(body: object, path: Path, size: int, description: str) -> None:
     import urllib3
 
     assert isinstance(body, urllib3.HTTPResponse)
+    received = 0
     with (
         path.open("wb") as file,
         tqdm(total=size or None, desc=description, unit="B", unit_scale=True, disable=None) as bar,
@@ -144,13 +145,14 @@ def _save(body: object, path: Path, size: int, description: str) -> None:
         try:
             while chunk := body.read(CHUNK):
                 file.write(chunk)
+                received += len(chunk)
                 bar.update(len(chunk))
         except urllib3.exceptions.TimeoutError:
-            raise AttemptFailedError(f"stopped for {READ_SECONDS} s after {bar.n} bytes", again=True) from None
+            raise AttemptFailedError(f"stopped for {READ_SECONDS} s after {received} bytes", again=True) from None
         except urllib3.exceptions.HTTPError:
-            raise AttemptFailedError(f"broke off after {bar.n} of {size or 'unknown'} bytes", again=True) from None
-    if size and bar.n != size:
-        raise AttemptFailedError(f"broke off after {bar.n} of {size} bytes", again=True)
+            raise AttemptFailedError(f"broke off after {received} of {size or 'more'} bytes", again=True) from None
+    if size and received != size:
+        raise AttemptFailedError(f"broke off after {received} of {size} bytes", again=True)
 
 
 def _verify(path: Path, md5: str | None) -> None:

@@ -1,0 +1,51 @@
+"""Listing folders of images by class."""
+
+from pathlib import Path
+
+from src.sources.listing import Picture, is_ignored, natural_key
+
+
+def list_tree(folder: Path) -> tuple[list[Picture], list[str]]:
+    """The pictures of `train/<class>/...` and `test/<class>/...`, or of `<class>/...`, and what is wrong.
+
+    They are in the order of their file names, numbers by value, then of their paths: files that are numbered through
+    all classes stand in that order.
+    """
+    folders = [entry for entry in _entries(folder) if entry.is_dir()]
+    names = {entry.name for entry in folders}
+    problems = [
+        f"{entry.name}: beside the folders; expected pictures in a folder a class"
+        for entry in _entries(folder)
+        if not entry.is_dir()
+    ]
+    if {"train", "test"} <= names:
+        others = sorted(names - {"train", "test"})
+        if others:
+            problems.append(f"two layouts at once: train/ and test/, and beside them {', '.join(others)}")
+        splits = {name: folder / name for name in ("train", "test")}
+    else:
+        if names & {"train", "test"}:
+            problems.append(f"{(names & {'train', 'test'}).pop()}/ alone; expected both train/ and test/, or neither")
+        splits = {"": folder}
+    pictures = []
+    for split, root in splits.items():
+        for class_folder in (entry for entry in _entries(root) if entry.is_dir() or split):
+            if not class_folder.is_dir():
+                problems.append(f"{class_folder.relative_to(folder)}: outside of the class folders")
+                continue
+            found = _files(class_folder)
+            if not found:
+                problems.append(f"{class_folder.relative_to(folder)}/: no pictures; add some or remove the folder")
+            pictures += [Picture(split, class_folder.name, file.relative_to(folder).as_posix()) for file in found]
+    return sorted(pictures, key=lambda picture: (natural_key(Path(picture.path).name), picture.path)), problems
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if not is_ignored(entry.name) and entry.name != "source.yaml")
+
+
+def _files(folder: Path) -> list[Path]:
+    files: list[Path] = []
+    for entry in _entries(folder):
+        files += _files(entry) if entry.is_dir() and not entry.is_symlink() else [entry]
+    return files

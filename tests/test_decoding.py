@@ -1,0 +1,84 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.decoding import decode_picture, measure_picture
+from src.errors import MnistryError
+
+
+def encoded(picture, kind, **options):
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    buffer.seek(0)
+    return buffer
+
+
+def ramp(mode="L"):
+    """4x3 pixels of twelve values."""
+    return Image.fromarray(np.arange(0, 240, 20, dtype=np.uint8).reshape(3, 4)).convert(mode)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "WEBP"])
+def test_lossless_kinds_give_their_exact_pixels(kind):
+    """Of a grey picture; GIF through its palette."""
+    pixels = decode_picture(encoded(ramp(), kind, **({"lossless": True} if kind == "WEBP" else {})), (1, 3, 4))
+    assert pixels.dtype == np.uint8
+    np.testing.assert_array_equal(pixels[0], np.arange(0, 240, 20).reshape(3, 4))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_jpeg_is_near_its_pixels(mode):
+    """It loses a little."""
+    flat = Image.new(mode, (16, 16), {"L": 100, "RGB": (10, 200, 90), "CMYK": (255, 0, 0, 0)}[mode])
+    expected = {"L": (100, 100, 100), "RGB": (10, 200, 90), "CMYK": (0, 255, 255)}[mode]
+    pixels = decode_picture(encoded(flat, "JPEG", quality=95), (3, 16, 16))
+    assert np.abs(pixels.mean((1, 2)) - expected).max() < 4
+
+
+def test_16_bits_are_scaled_to_8():
+    """65535 is white."""
+    picture = Image.fromarray(np.array([[0, 257 * 100, 65535]], dtype=np.uint16))
+    assert decode_picture(encoded(picture, "PNG"), (1, 1, 3)).ravel().tolist() == [0, 100, 255]
+
+
+def test_transparency_shows_black():
+    """In grey and in colour."""
+    picture = Image.new("RGBA", (2, 1), (255, 255, 255, 0))
+    picture.putpixel((0, 0), (255, 255, 255, 255))
+    assert decode_picture(encoded(picture, "PNG"), (1, 1, 2)).ravel().tolist() == [255, 0]
+
+
+def test_exif_orientation_is_followed():
+    """6: the camera was turned, so the picture is higher than wide."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert measure_picture(encoded(ramp(), "TIFF", exif=exif)) == (1, 4, 3)
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("1", 1), ("L", 1), ("LA", 1), ("P", 1), ("RGB", 3), ("RGBA", 3)])
+def test_colour_is_told_from_grey(mode, channels):
+    """By the mode, and by the palette's colours where there is one."""
+    picture = ramp().quantize(16) if mode == "P" else ramp(mode)
+    assert measure_picture(encoded(picture, "PNG")) == (channels, 3, 4)
+
+
+def test_first_frame_of_an_animation():
+    """The others are left out."""
+    frames = [Image.new("L", (2, 2), value) for value in (7, 200)]
+    buffer = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert decode_picture(buffer, (1, 2, 2)).ravel().tolist() == [7] * 4
+
+
+def test_shrinking_averages():
+    """Antialiased: each pixel is the mean of those it stands for."""
+    picture = Image.fromarray(np.tile(np.array([[0, 200], [200, 0]], dtype=np.uint8), (4, 4)))
+    assert (decode_picture(encoded(picture, "PNG"), (1, 4, 4)) == 100).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_picture_is_named(content):
+    """Empty, or a header alone."""
+    with pytest.raises(MnistryError, match=r"^x\.png: "):
+        decode_picture(io.BytesIO(content), (1, 2, 2), "x.png")

@@ -1,0 +1,141 @@
+import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from src.sources import downloads
+from src.sources.downloads import Downloads, NotFetchedError
+
+CONTENT = b"an archive" * 1000
+MD5 = hashlib.md5(CONTENT).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers /<how>/archive as `how` says; counts the requests for each."""
+
+    def do_GET(self):
+        how = self.path.split("/")[1]
+        tries = self.server.tries[how] = self.server.tries.get(how, 0) + 1
+        if how.isdecimal() or (how == "moody" and tries < 3):
+            self.send_response(int(how) if how.isdecimal() else (429, 500)[tries - 1])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif how == "circle":
+            self.send_response(302)
+            self.send_header("Location", self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif how == "hangs":
+            self.server.stopped.wait(10)
+        else:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            body = {"half": CONTENT[: len(CONTENT) // 2], "wrong": CONTENT[::-1]}.get(how, CONTENT)
+            if how == "stalls":
+                self.wfile.write(CONTENT[:10])
+                self.server.stopped.wait(10)
+            else:
+                self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server on the loopback address; waits are short."""
+    monkeypatch.setattr(downloads, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(downloads, "BACKOFF_SECONDS", 0.01)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.tries, server.stopped = {}, threading.Event()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.stopped.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def url(server, how):
+    return f"http://127.0.0.1:{server.server_port}/{how}/archive"
+
+
+def fetch(server, how, tmp_path, mirrors=()):
+    Downloads("mine", list(mirrors)).fetch(url(server, how), tmp_path / "archive", MD5)
+
+
+@pytest.mark.parametrize(("how", "tries"), [("fine", 1), ("moody", 3)])
+def test_passing_faults_are_tried_again(server, tmp_path, how, tries):
+    """429 and 500, then the file."""
+    fetch(server, how, tmp_path)
+    assert (tmp_path / "archive").read_bytes() == CONTENT
+    assert server.tries[how] == tries
+
+
+@pytest.mark.parametrize(
+    ("how", "answer", "tries"),
+    [
+        ("403", "403 Forbidden", 1),
+        ("404", "404 Not Found", 1),
+        ("429", "429 Too Many Requests", 3),
+        ("500", "500 Internal Server Error", 3),
+        ("half", "broke off after 5000 of 10000 bytes", 3),
+        ("stalls", "stopped for 0.3 s", 3),
+        ("hangs", "no answer within 0.3 s", 3),
+        ("wrong", f"a damaged file (MD5 {hashlib.md5(CONTENT[::-1]).hexdigest()}, expected {MD5})", 1),
+        ("circle", "redirects in a circle", 31),
+    ],
+)
+def test_lasting_faults_end_with_what_was_answered(server, tmp_path, how, answer, tries):
+    """Tried again only where that may help; nothing is left of it."""
+    with pytest.raises(NotFetchedError) as error:
+        fetch(server, how, tmp_path)
+    assert f"{url(server, how)}: {answer}" in str(error.value)
+    assert server.tries[how] == tries
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refused_connection_is_named(server, tmp_path):
+    """A port that nobody listens on."""
+    with pytest.raises(NotFetchedError, match=r"http://127\.0\.0\.1:9/archive: no connection"):
+        Downloads("mine", []).fetch("http://127.0.0.1:9/archive", tmp_path / "archive", MD5)
+
+
+def test_unknown_host_is_named_at_once(tmp_path):
+    """Trying again wouldn't help."""
+    with pytest.raises(NotFetchedError, match=r"http://no-such-host\.invalid/archive: no such host"):
+        Downloads("mine", []).fetch("http://no-such-host.invalid/archive", tmp_path / "archive", MD5)
+
+
+def test_mirrors_come_first_each_in_turn(server, tmp_path):
+    """A folder that lacks the file, a server that breaks off, one that has it; the source's own place isn't asked."""
+    base = f"http://127.0.0.1:{server.server_port}"
+    fetch(server, "404", tmp_path, [str(tmp_path / "nowhere"), f"{base}/half", f"{base}/fine/"])
+    assert (tmp_path / "archive").read_bytes() == CONTENT
+    assert "404" not in server.tries
+
+
+def test_error_lists_every_place_and_what_to_do(server, tmp_path):
+    """And a place that failed isn't asked again when the source names it anew."""
+    base = f"http://127.0.0.1:{server.server_port}"
+    tried = Downloads("mine", [str(tmp_path / "nowhere"), f"{base}/403"])
+    for how in ("404", "wrong"):
+        with pytest.raises(NotFetchedError) as error:
+            tried.fetch(url(server, how), tmp_path / "archive", MD5)
+    message = str(error.value)
+    for part in ("nowhere/archive: no such file or directory", "403 Forbidden", "404 Not Found", "a damaged file"):
+        assert part in message
+    assert "Set MNISTRY_MIRROR to a folder or URL that holds mine/archive" in message
+    assert server.tries["403"] == 1
+
+
+def test_file_without_checksum_is_taken_as_it_is(server, tmp_path):
+    """Some of torchvision's sources state none."""
+    Downloads("mine", []).fetch(url(server, "wrong"), tmp_path / "archive", None)
+    assert (tmp_path / "archive").read_bytes() == CONTENT[::-1]

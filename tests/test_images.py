@@ -1,0 +1,342 @@
+import io
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.errors import MnistryError
+from src.sources import open_source
+from src.sources.listing import natural_key, sorted_classes
+
+
+def png(value=0, size=(4, 3), mode="L"):
+    """A picture of `size` (width, height) in one value, as a PNG file's bytes."""
+    buffer = io.BytesIO()
+    Image.new(mode, size, value).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A dataset's folder, empty."""
+    path = tmp_path / "sources" / "mine"
+    path.mkdir(parents=True)
+    return path
+
+
+def write(folder, **files):
+    for name, content in files.items():
+        put(folder, name, content)
+
+
+def put(folder, name, content):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def tree(folder, *classes, split="", count=5):
+    """Pictures numbered through all classes, each in its number's grey."""
+    for i in range(count * len(classes)):
+        put(folder, f"{split}{classes[i % len(classes)]}/{i}.png", png(i))
+
+
+def load(folder, name="raw"):
+    """Download and read; class names, shape and each split's images and labels."""
+    raw = folder.parent.parent / name / folder.name
+    raw.mkdir(parents=True)
+    open_source(folder).download(raw)
+    with open_source(raw).read(raw, raw.parent) as dataset:
+        splits = {
+            split: (np.concatenate(list(images.chunks)), images.labels.tolist())
+            for split, images in dataset.splits.items()
+        }
+    return dataset.class_names, dataset.shape, splits
+
+
+def problems_of(folder):
+    with pytest.raises(MnistryError) as error:
+        load(folder)
+    assert not any((folder.parent.parent / "raw" / folder.name).glob("*.zip"))
+    return str(error.value)
+
+
+def greys(images):
+    return images[:, 0, 0, 0].tolist()
+
+
+def test_train_and_test_trees(folder):
+    """Classes sorted; the images in the order of their names' numbers through all classes."""
+    tree(folder, "dog", "cat", split="train/", count=6)
+    tree(folder, "dog", "cat", split="test/", count=2)
+    class_names, shape, splits = load(folder)
+    assert class_names == ("cat", "dog")
+    assert shape == (1, 3, 4)
+    assert greys(splits["train"][0]) == list(range(12))
+    assert splits["train"][1] == [1, 0] * 6
+    assert greys(splits["test"][0]) == list(range(4))
+
+
+def test_tree_without_splits_is_drawn_by_class(folder):
+    """A fifth of each class for the test by default; the same every time."""
+    tree(folder, "a", "b", count=10)
+    _, _, splits = load(folder)
+    assert len(splits["train"][0]) == 16
+    assert splits["test"][1].count(0) == splits["test"][1].count(1) == 2
+    again = load(folder, "again")[2]
+    assert greys(again["test"][0]) == greys(splits["test"][0])
+
+
+@pytest.mark.parametrize("header", ["", "filepath,label\n", "\ufeffFile Name,Label\r\n"])
+def test_one_annotations_csv(folder, header):
+    """T4's, with or without a header, a byte-order mark, CRLF; paths from the dataset's folder."""
+    for i in range(8):
+        put(folder, f"images/{i}.png", png(i))
+    put(folder, "annotations.csv", header + "".join(f'"images/{i}.png",{i % 2}\r\n' for i in range(8)))
+    class_names, _, splits = load(folder)
+    assert class_names == ("0", "1")
+    assert sorted(greys(splits["train"][0]) + greys(splits["test"][0])) == list(range(8))
+    assert splits["train"][1] == [grey % 2 for grey in greys(splits["train"][0])]
+
+
+def test_csv_with_a_split_column_keeps_the_rows_order(folder):
+    """Columns by their names, in any order; others are allowed."""
+    for i in range(4):
+        put(folder, f"{i}.png", png(i))
+    put(
+        folder,
+        "labels.csv",
+        "label,split,author,path\nb,train,x,3.png\na,test,x,2.png\na,Train,x,1.png\nb,test,x,0.png\n",
+    )
+    class_names, _, splits = load(folder)
+    assert class_names == ("a", "b")
+    assert (greys(splits["train"][0]), splits["train"][1]) == ([3, 1], [1, 0])
+    assert (greys(splits["test"][0]), splits["test"][1]) == ([2, 0], [0, 1])
+
+
+def test_train_and_test_csvs(folder):
+    """Quoted commas in names; numeric labels in the order of their values."""
+    for i in range(4):
+        put(folder, f"a, b/{i}.png", png(i))
+    put(folder, "train.csv", 'filepath,label\n"a, b/0.png",10\n"a, b/1.png",9\n')
+    put(folder, "test.csv", 'filepath,label\n"a, b/2.png",9\n"a, b/3.png",10\n')
+    class_names, _, splits = load(folder)
+    assert class_names == ("9", "10")
+    assert splits["train"][1] == [1, 0]
+    assert greys(splits["test"][0]) == [2, 3]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+@pytest.mark.parametrize("top", ["", "dataset/"])
+def test_archive_gives_what_the_folder_gives(folder, tmp_path, kind, top):
+    """With or without a folder of its own inside."""
+    tree(folder, "a", "b")
+    expected = load(folder)
+    archived = tmp_path / "sources" / "archived"
+    archived.mkdir()
+    files = list(folder.rglob("*.png"))
+    if kind == "zip":
+        with zipfile.ZipFile(archived / "all.zip", "w") as archive:
+            for file in files:
+                archive.write(file, top + file.relative_to(folder).as_posix())
+    else:
+        with tarfile.open(archived / f"all.{kind}", "w:gz" if kind == "tar.gz" else "w") as archive:
+            for file in files:
+                archive.add(file, top + file.relative_to(folder).as_posix())
+    actual = load(archived, "raw2")
+    assert actual[:2] == expected[:2]
+    for split in ("train", "test"):
+        np.testing.assert_array_equal(actual[2][split][0], expected[2][split][0])
+
+
+def test_same_images_same_bytes_whatever_the_order_and_the_workers(folder, tmp_path, monkeypatch):
+    """Neither times, nor the file system's order, nor the number of processes."""
+    tree(folder, "a", "b", count=80)
+    load(folder, "first")
+    for path in folder.rglob("*.png"):
+        os.utime(path, (0, 0))
+    monkeypatch.setattr("src.parallel.available_cores", lambda: 1)
+    listed = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: sorted(listed(self), reverse=True))
+    load(folder, "second")
+    for name in ("images.zip", "listing.csv", "images.yaml"):
+        assert (tmp_path / "first/mine" / name).read_bytes() == (tmp_path / "second/mine" / name).read_bytes()
+
+
+def test_class_names_of_any_script(folder):
+    """Spaces, dots, CJK, emoji."""
+    tree(folder, "a b.c", "お", "🙂")
+    assert set(load(folder)[0]) == {"a b.c", "お", "🙂"}
+
+
+def test_source_yaml_sets_what_cannot_be_guessed(folder):
+    """Size, colour, the classes' order and the fraction held out."""
+    tree(folder, "a", "b", count=10)
+    put(folder, "a/100.png", png((200, 0, 0), (9, 9), "RGB"))
+    put(folder, "source.yaml", "image_size: [2, 5]\ncolor: rgb\nclass_names: [b, a]\ntest_fraction: 0.5\n")
+    class_names, shape, splits = load(folder)
+    assert class_names == ("b", "a")
+    assert shape == (3, 2, 5)
+    assert len(splits["test"][0]) in (10, 11)
+
+
+def test_hidden_files_are_ignored(folder):
+    """The system's own aren't part of anybody's dataset."""
+    tree(folder, "a", "b")
+    for name in (".DS_Store", "a/Thumbs.db", "a/.hidden.png", ".git/config", "desktop.ini", "__MACOSX/a/0.png"):
+        put(folder, name, "x")
+    assert load(folder)[0] == ("a", "b")
+
+
+def test_all_problems_are_told_together(folder):
+    """The first twenty by name, and how many there are."""
+    tree(folder, "a", "b")
+    for i in range(30):
+        put(folder, f"a/bad{i:02}.png", "not a picture")
+    lines = problems_of(folder).splitlines()
+    assert lines[0] == "mine: 30 problems; nothing was written"
+    assert lines[1].strip().startswith("a/bad00.png: not a picture that can be read")
+    assert lines[-1].strip() == "... and 10 more"
+    assert len(lines) == 22
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("0.png\n", "labels.csv:5: 1 columns; expected 2"),
+        ("0.png,a,b\n", "labels.csv:5: 3 columns; expected 2"),
+        ("none.png,a\n", "labels.csv:5: none.png: no such file"),
+        ("../x.png,a\n", "labels.csv:5: ../x.png leads out of the dataset's folder"),
+        ("/etc/passwd,a\n", "labels.csv:5: /etc/passwd leads out of the dataset's folder"),
+        ("0.png,b\n", "labels.csv:5: 0.png is listed as 'a' and as 'b'"),
+        (",a\n", "labels.csv:5: no file name"),
+        ("4.png,\n", "labels.csv:5: no label"),
+        ("link.png,a\n", "link.png: a link out of the dataset's folder"),
+    ],
+)
+def test_wrong_row_is_named(folder, tmp_path, rows, expected):
+    """File, line, what came and what was expected."""
+    for i in range(5):
+        put(folder, f"{i}.png", png(i))
+    put(tmp_path, "outside.png", png())
+    (folder / "link.png").symlink_to(tmp_path / "outside.png")
+    put(folder, "labels.csv", "0.png,a\n1.png,a\n2.png,b\n3.png,b\n" + rows)
+    assert expected in problems_of(folder)
+
+
+def test_file_listed_twice_alike_is_a_warning(folder, capsys):
+    """It is used once."""
+    for i in range(4):
+        put(folder, f"{i}.png", png(i))
+    put(folder, "labels.csv", "0.png,a\n1.png,a\n2.png,b\n3.png,b\n0.png,a\n")
+    splits = load(folder)[2]
+    assert len(splits["train"][0]) + len(splits["test"][0]) == 4
+    assert "warning: labels.csv:5: 0.png is listed twice" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"labels.csv": ""}, "labels.csv: empty; expected a row a picture"),
+        ({"labels.csv": "path,label\n"}, "labels.csv: a header without rows"),
+        ({"labels.csv": "ä.png,ä\n".encode("latin-1")}, "labels.csv: not UTF-8 text"),
+        ({"labels.csv": '"a.png,x\n'}, "labels.csv: not a CSV file"),
+        ({"a.csv": "", "b.csv": ""}, "two layouts at once: a.csv, b.csv"),
+        ({"train.csv": "x.png,a,test\n", "other.csv": ""}, "two layouts at once"),
+        ({"all.zip": "x", "a/0.png": "x"}, "two layouts at once: all.zip, and beside it a"),
+        ({"all.zip": b"PK\x03\x04 cut off"}, "all.zip: damaged or cut off"),
+        ({"all.tar.gz": b"\x1f\x8b\x08 cut off"}, "all.tar.gz: damaged or cut off"),
+        ({}, "no pictures; expected folders a class, or a CSV"),
+        ({"train/a/0.png": png(), "test/a/0.png": png()}, "1 class (a); expected two or more"),
+        ({"train/a/0.png": png(), "train/b/0.png": png()}, "train/ alone; expected both train/ and test/"),
+        (
+            {f"{s}/{c}/0.png": png() for s in ("train", "test") for c in "ab"} | {"c/0.png": png()},
+            "two layouts at once",
+        ),
+        (
+            {f"{c}/{i}.png": png() for c in "ab" for i in range(3)} | {"c/0.png": png()},
+            "class 'c' has 1 image: too few",
+        ),
+        ({f"train/{c}/0.png": png() for c in "ab"} | {"test/c/0.png": png()}, "class 'c' has no training images"),
+        ({f"{c}/{i}.png": png() for c in "ab" for i in range(3)} | {"x.png": png()}, "x.png: beside the folders"),
+        ({f"train/{c}/0.png": png() for c in "ab"} | {"test/x.png": png()}, "test/x.png: outside of the class folders"),
+        ({"source.yaml": "image_sise: [2, 2]\n"}, "image_sise is not a known key; did you mean image_size?"),
+        (
+            {"source.yaml": "class_names: [a]\n", "a/0.png": png(), "b/0.png": png()},
+            "label 'b' is no class; expected one of a",
+        ),
+    ],
+)
+def test_wrong_layout_is_named(folder, files, expected):
+    """What came, what was expected."""
+    for name, content in files.items():
+        put(folder, name, content)
+    assert expected in problems_of(folder)
+
+
+def test_empty_class_folder_is_a_problem(folder):
+    """It may be a forgotten class."""
+    tree(folder, "a", "b")
+    (folder / "c").mkdir()
+    assert "c/: no pictures; add some or remove the folder" in problems_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "not a picture that can be read"),
+        (b"text", "not a picture that can be read"),
+        (png(1, (50, 50))[:-30], "bad.png: "),
+    ],
+)
+def test_bad_picture_is_named(folder, content, expected):
+    """Empty, of another kind, cut off."""
+    tree(folder, "a", "b")
+    put(folder, "a/bad.png", content)
+    message = problems_of(folder)
+    assert "mine: 1 problem; nothing was written" in message
+    assert "a/bad.png: " in message
+    assert expected in message
+
+
+def test_decompression_bomb_is_refused(folder, monkeypatch):
+    """By its size, before it is decoded."""
+    tree(folder, "a", "b")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    put(folder, "a/bomb.png", png(0, (50, 50)))
+    assert "a/bomb.png: more than 100 pixels" in problems_of(folder)
+
+
+def test_pictures_of_several_sizes_need_a_stated_one(folder):
+    """The two commonest are named."""
+    tree(folder, "a", "b", count=3)
+    put(folder, "a/x.png", png(0, (9, 8)))
+    message = problems_of(folder)
+    assert "6 of 3x4 pixels (height x width), 1 of 8x9" in message
+    assert "image_size: [3, 4]" in message
+
+
+@pytest.mark.parametrize("name", ["../x.png", "/x.png"])
+def test_archive_member_that_leaves_the_archive_is_refused(folder, name):
+    """In either kind."""
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        archive.writestr(name, png())
+    assert "leads out of the archive" in problems_of(folder)
+    (folder / "all.zip").unlink()
+    with tarfile.open(folder / "all.tar", "w") as archive:
+        member = tarfile.TarInfo("link")
+        member.type, member.linkname = tarfile.SYMTYPE, "../../outside"
+        archive.addfile(member)
+    with pytest.raises(MnistryError, match=r"all\.tar: .*link"):
+        open_source(folder).download(folder.parent)
+
+
+def test_order_of_names_and_classes():
+    """Numbers by value, in names and among labels that are all numbers."""
+    assert sorted(["10.png", "2.png", "a.png", "1b.png"], key=natural_key) == ["1b.png", "2.png", "10.png", "a.png"]
+    assert sorted_classes({"10", "9", "0"}) == ("0", "9", "10")
+    assert sorted_classes({"10", "9", "x"}) == ("10", "9", "x")
