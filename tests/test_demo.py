@@ -263,7 +263,7 @@ def mnist_classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     source, raw = open_source(Path("data/sources/mnist")), tmp_path_factory.mktemp("raw") / "mnist"
     raw.mkdir()
     source.download(raw)
-    with source.read(raw) as dataset:
+    with source.read(raw, tmp_path_factory.mktemp("scratch")) as dataset:
         train = dataset.splits["train"]
         pixels = np.concatenate(list(train.chunks))
     normalization = fit_normalization("standard", [pixels], 1)
