@@ -7,8 +7,12 @@ BOX = 20 / 28
 """Side of the box that a character is scaled into, of the image's side (Y. LeCun, http://yann.lecun.com/exdb/mnist)."""
 
 
+SMALL = 16
+"""Images of smaller sides have no margin: scikit-learn's digits fill all of their 8 rows."""
+
+
 def centre_strokes(ink: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The strokes, cropped, scaled into a box of 20/28 of the sides, their centre of mass in the image's middle.
+    """The strokes, cropped, scaled into the box, with their centre of mass in the image's middle.
 
     ink: uint8, shape (H, W), light strokes on black. Returns uint8 of shape (height, width), black where nothing is
     drawn. Parts that reach over the edge once centred are lost, as in MNIST.
@@ -18,7 +22,8 @@ def centre_strokes(ink: np.ndarray, height: int, width: int) -> np.ndarray:
         return image
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     crop = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = BOX * min(height / crop.shape[0], width / crop.shape[1])
+    box = BOX if min(height, width) >= SMALL else 1.0
+    scale = box * min(height / crop.shape[0], width / crop.shape[1])
     size = [max(round(side * scale), 1) for side in crop.shape]
     small = np.asarray(Image.fromarray(crop).resize((size[1], size[0]), Image.Resampling.BOX))
     # A dot may be scaled to nothing.

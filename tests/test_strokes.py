@@ -1,6 +1,7 @@
 """Drawn characters are prepared as MNIST's makers did."""
 
 import numpy as np
+import pytest
 
 from src.strokes import centre_strokes
 
@@ -28,12 +29,13 @@ def test_the_centre_of_mass_is_in_the_middle_not_the_box():
     assert abs(places @ image.sum(0) / image.sum() - 14) <= 0.5
 
 
-def test_the_box_follows_the_size():
-    """20/28 of 8 is 6 pixels, rounded."""
+@pytest.mark.parametrize(("side", "rows"), [(56, 40), (32, 23), (16, 11), (8, 8)])
+def test_the_box_follows_the_size(side, rows):
+    """20/28 of the side, rounded; all of it where the images are as small as scikit-learn's digits."""
     ink = np.zeros((280, 280), np.uint8)
     ink[10:270, 100:140] = 255
-    image = centre_strokes(ink, 8, 8)
-    assert len(np.flatnonzero(image.any(1))) == 6
+    image = centre_strokes(ink, side, side)
+    assert len(np.flatnonzero(image.any(1))) == rows
 
 
 def test_nothing_and_a_faint_dot_are_no_trouble():

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -46,8 +47,8 @@ class DemoServer(ThreadingHTTPServer):
     """Listens on the loopback address alone; raises MnistryError where the port can't be had."""
 
     daemon_threads = True
-    # On Windows it would let two servers share a port; elsewhere it spares a wait after the last one.
-    allow_reuse_address = False
+    # On Windows it would let two servers share a port; elsewhere it only spares a wait after the last one.
+    allow_reuse_address = os.name != "nt"
     allow_reuse_port = False
 
     def __init__(self, classifier: Classifier, dataset: str, port: int):
