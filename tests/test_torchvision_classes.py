@@ -148,10 +148,3 @@ def test_mistakes_in_source_yaml_are_named(tmp_path, tiny, changes, message):
     """The key, the value and what would do."""
     with pytest.raises(MnistryError, match=message):
         source_of(tmp_path, **changes).download(raw_folder(tmp_path))
-
-
-def test_source_yaml_of_no_kind_is_refused(tmp_path):
-    """It has to say where images come from."""
-    (tmp_path / "source.yaml").write_text("class_names: [a, b]\n")
-    with pytest.raises(MnistryError, match="expected a key `torchvision` or `scikit_learn`"):
-        open_source(tmp_path)
