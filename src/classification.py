@@ -30,9 +30,7 @@ class LabelledImages:
 
     def pixels(self, indices: np.ndarray | slice) -> np.ndarray:
         """The images at `indices` as they were before normalization: uint8, shape (n, C, H, W)."""
-        mean, std = (np.array(v)[:, None, None] for v in (self.normalization.mean, self.normalization.std))
-        pixels: np.ndarray = np.rint((self.inputs[indices] * std + mean) * 255).astype(np.uint8)
-        return pixels
+        return self.normalization.undo(self.inputs[indices])
 
 
 def class_probabilities(classifier: Classifier, pixels: np.ndarray) -> np.ndarray:

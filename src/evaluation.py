@@ -29,9 +29,31 @@ def summary_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, 
         ),
         "macro_f1": float(metrics.f1_score(labels, predicted, labels=every_class, average="macro", zero_division=0)),
         "log_loss": float(metrics.log_loss(labels, probabilities, labels=every_class)),
+        "ece": expected_calibration_error(calibration_bins(labels, probabilities)),
         "errors": errors,
         "images": images,
     }
+
+
+def calibration_bins(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> list[dict[str, float | int]]:
+    """Rows of `confidence`, `accuracy` and `images`, one for each of equally wide bins of confidence that isn't empty.
+
+    Confidence is the predicted class's probability; a bin's is its mean. Guo and others, On calibration of modern
+    neural networks, https://arxiv.org/abs/1706.04599.
+    """
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return [
+        {"confidence": float(confidence[inside].mean()), "accuracy": float(right[inside].mean()),
+         "images": int(inside.sum())}
+        for place in np.unique(places) for inside in [places == place]
+    ]  # fmt: skip
+
+
+def expected_calibration_error(rows: Sequence[dict[str, float | int]]) -> float:
+    """The mean distance of accuracy from confidence, each bin weighted by its images."""
+    gaps = [abs(row["accuracy"] - row["confidence"]) * row["images"] for row in rows]
+    return sum(gaps) / sum(row["images"] for row in rows)
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:

@@ -26,6 +26,12 @@ class Normalization:
             normalized[:, channel] = table[images[:, channel]]
         return normalized
 
+    def undo(self, normalized: np.ndarray) -> np.ndarray:
+        """The pixels, uint8, that `normalized`, float32 of shape (N, C, H, W), was made from."""
+        mean, std = (np.array(values)[:, None, None] for values in (self.mean, self.std))
+        pixels: np.ndarray = np.rint((normalized * std + mean) * 255).astype(np.uint8)
+        return pixels
+
 
 def fit_normalization(method: str, chunks: Iterable[np.ndarray], channels: int) -> Normalization:
     """The normalization that `method` names; only `standard` looks at the images.

@@ -42,6 +42,14 @@ class Augment(Section):
     rotation: Annotated[Number, Field(ge=0, le=180)]
 
 
+class Pictures(Section):
+    """What the pictures show."""
+
+    samples: Count
+    test_images: Count
+    seed: Annotated[int, Field(ge=0)]
+
+
 class Recipe(Section):
     """How a model is trained."""
 
@@ -106,6 +114,7 @@ class Params(Section):
     normalize: Normalize
     train: Train
     evaluate: Evaluate
+    pictures: Pictures
     models: Models
 
     @property

@@ -1,23 +1,25 @@
 """Turn a dataset's raw files into normalized arrays."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from src.datasets import DatasetInfo, save_info, write_array
-from src.normalization import fit_normalization
+from src.normalization import Normalization, fit_normalization
 from src.outputs import whole_folder
-from src.params import read_params
+from src.params import Pictures, read_params
+from src.pictures import class_counts, image_grid, large_image, save
 from src.sources import open_source
 from stages import log, run_stage
 
 CHUNK_BYTES = 16 << 20
 
 
-def main(raw: Path, normalized: Path) -> None:
-    """Fill the folder `normalized` from the files in `raw`."""
+def main(raw: Path, normalized: Path, pictures: Path) -> None:
+    """Fill the folder `normalized` from the files in `raw`, and draw what is in it into `pictures`."""
     params = read_params()
     with whole_folder(normalized) as folder, tempfile.TemporaryDirectory(dir=folder) as scratch:
         with open_source(raw).read(raw, Path(scratch)) as dataset:
@@ -30,11 +32,42 @@ def main(raw: Path, normalized: Path) -> None:
             chunks = (normalization(chunk) for chunk in chunks_of(images))
             write_array(folder / f"{name}_images.npy", chunks, images.shape, np.float32)
         save_info(folder, DatasetInfo(dataset.class_names, dataset.shape, normalization))
+        labels = {name: np.load(folder / f"{name}_labels.npy") for name in pixels}
+        draw_dataset(pictures, dataset.class_names, pixels, labels, params.pictures)
+        log_row(pixels["train"][:1], normalization)
     log(
         f"{normalized}: {len(pixels['train'])} training and {len(pixels['test'])} test images "
         f"of shape {dataset.shape} in {len(dataset.class_names)} classes, "
         f"{normalization.method}: mean {_figures(normalization.mean)}, std {_figures(normalization.std)}"
     )
+
+
+def draw_dataset(
+    folder: Path,
+    class_names: Sequence[str],
+    pixels: Mapping[Literal["train", "test"], np.ndarray],
+    labels: Mapping[Literal["train", "test"], np.ndarray],
+    settings: Pictures,
+) -> None:
+    """Random samples (T1, T4), the first image with its pixels' values (T5), and the images a class."""
+    images, generator = pixels["train"], np.random.default_rng(settings.seed)
+    drawn = np.sort(generator.choice(len(images), min(settings.samples, len(images)), replace=False))
+    captions = [class_names[label] for label in labels["train"][drawn]]
+    with whole_folder(folder) as partial:
+        grid = image_grid(images[drawn], captions, columns=max(round(len(drawn) ** 0.5), 1))
+        save(grid, partial / "samples.png")
+        first = class_names[labels["train"][0]]
+        save(large_image(np.array(images[0]), f"First training image: {first}"), partial / "first_image.png")
+        counts = {str(name): np.bincount(split, minlength=len(class_names)) for name, split in labels.items()}
+        save(class_counts(counts, class_names), partial / "classes.png")
+
+
+def log_row(image: np.ndarray, normalization: Normalization) -> None:
+    """Print a quarter-way row of the first training image before and after normalization, as T3 does."""
+    row = image.shape[2] // 4
+    before, after = image[0, 0, row - 1] / 255, normalization(image)[0, 0, row - 1]
+    log(f"row {row} of the first training image, in [0, 1]: {' '.join(f'{value:.4f}' for value in before)}")
+    log(f"the same normalized: {' '.join(f'{value:.4f}' for value in after)}")
 
 
 def _figures(values: tuple[float, ...]) -> str:

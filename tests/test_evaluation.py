@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from src.evaluation import class_rows, confusion_rows, summary_metrics, wilson_interval
+from src.evaluation import (
+    calibration_bins,
+    class_rows,
+    confusion_rows,
+    expected_calibration_error,
+    summary_metrics,
+    wilson_interval,
+)
 
 
 def random_case(images=200, classes=4):
@@ -44,6 +51,15 @@ def test_figures_are_finite_where_classes_are_missing_and_probabilities_0():
     figures = summary_metrics(np.array([0, 0]), np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]))
     json.dumps(figures, allow_nan=False)
     assert figures["accuracy"] == figures["balanced_accuracy"] == 0.5
+
+
+def test_calibration_worked_by_hand():
+    """Two images at 0.9, one right; one at 0.6, right: |0.5 - 0.9| * 2/3 + |1 - 0.6| * 1/3 = 0.4."""
+    rows = calibration_bins(np.array([0, 1, 0]), np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]]))
+    assert [tuple(row.values()) for row in rows] == [
+        (pytest.approx(0.6), 1.0, 1), (pytest.approx(0.9), 0.5, 2)
+    ]  # fmt: skip
+    assert expected_calibration_error(rows) == pytest.approx(0.4)
 
 
 def test_confusion_rows_count_each_pair():

@@ -56,10 +56,18 @@ def test_unit_divides_by_255():
 
 
 def test_half_gives_the_tutorials_row():
-    """T3 prints the seventh row of the first training image: 0.1176, 0.1412, 0.3686 become -0.7647, -0.7176, -0.2627."""
+    """The seventh row of its first image: 0.1176, 0.1412, 0.3686 become -0.7647, -0.7176, -0.2627."""
     images = np.array([30, 36, 94], dtype=np.uint8).reshape(1, 1, 1, 3)
     np.testing.assert_allclose(fit_normalization("unit", [], 1)(images).ravel(), [0.1176, 0.1412, 0.3686], atol=5e-5)
     np.testing.assert_allclose(fit_normalization("half", [], 1)(images).ravel(), [-0.7647, -0.7176, -0.2627], atol=5e-5)
+
+
+@pytest.mark.parametrize("method", ["standard", "half", "unit"])
+def test_undoing_gives_every_pixel_back(method):
+    """All 256 values, in float32 between."""
+    images = np.stack([np.arange(256, dtype=np.uint8).reshape(16, 16)] * 2)[None]
+    normalization = fit_normalization(method, [images], 2)
+    np.testing.assert_array_equal(normalization.undo(normalization(images)), images)
 
 
 def test_channels_have_their_own_figures():

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc_render.vega_templates import TEMPLATES
 
 from tests.conftest import PROJECT
 from tests.imports import project_imports
@@ -72,6 +73,8 @@ def test_plots_and_artifacts_name_outputs_and_their_columns():
             with (PROJECT / path).open(encoding="utf-8") as file:
                 header = next(csv.reader(file))
             assert {settings["x"], *([columns] if isinstance(columns, str) else columns)} <= set(header)
+        own = (PROJECT / ".dvc" / "plots" / f"{settings['template']}.json").exists()
+        assert own or settings["template"] in {template.DEFAULT_NAME for template in TEMPLATES}
     assert PIPELINE["artifacts"]["classifier"]["path"] in outputs
 
 

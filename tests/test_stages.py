@@ -26,7 +26,7 @@ def project(tmp_path, monkeypatch, write_params):
 def normalized(project):
     """The digits, downloaded and normalized."""
     download.main(project / "data/sources/digits", project / "raw/digits")
-    normalize.main(project / "raw/digits", project / "normalized")
+    normalize.main(project / "raw/digits", project / "normalized", project / "pictures/dataset")
     return project / "normalized"
 
 
@@ -55,24 +55,28 @@ def test_stages_write_what_the_design_promises(project, normalized):
     assert [row["epoch"] for row in history] == ["1", "2"]
     assert {name: float(history[-1][name]) for name in scores} == {name: figures[name] for name in scores}
 
-    paths = [project / name for name in ("test.json", "confusion.csv", "classes.csv", "predictions.csv")]
-    evaluate.main(normalized, project / "c.safetensors", *paths)
-    figures, confusion, predictions = json.loads(paths[0].read_text()), rows(paths[1]), rows(paths[3])
-    promised = {
-        "accuracy",
-        "accuracy_low",
-        "accuracy_high",
-        "log_loss",
-        "macro_f1",
-        "balanced_accuracy",
-        "errors",
-        "images",
-    }
+    metrics = project / "metrics"
+    evaluate.main(
+        normalized,
+        project / "c.safetensors",
+        project / "history.csv",
+        metrics,
+        project / "p.csv",
+        project / "pictures/test",
+    )
+    figures, confusion = json.loads((metrics / "test.json").read_text()), rows(metrics / "confusion.csv")
+    predictions = rows(project / "p.csv")
+    promised = {"accuracy", "accuracy_low", "accuracy_high", "log_loss", "macro_f1", "balanced_accuracy", "ece"}
     assert promised <= set(figures)
     assert sum(int(row["count"]) for row in confusion) == figures["images"] == len(predictions) == 359
     wrong = sum(int(row["count"]) for row in confusion if row["actual"] != row["predicted"])
     assert wrong == figures["errors"] == sum(row["actual"] != row["predicted"] for row in predictions)
-    assert [row["class"] for row in rows(paths[2])] == list("0123456789")
+    assert sum(int(row["images"]) for row in rows(metrics / "calibration.csv")) == 359
+    assert {path.name for path in (project / "pictures").rglob("*.png")} == {
+        "samples.png", "first_image.png", "classes.png", "learning_curves.png", "confusion.png",
+        "confusion_normalized.png", "reliability.png", "predictions.png", "mistakes.png",
+    }  # fmt: skip
+    assert [row["class"] for row in rows(metrics / "classes.csv")] == list("0123456789")
 
 
 def test_training_twice_gives_the_same_bytes(project, normalized):
@@ -140,7 +144,7 @@ def test_known_dataset_passes_the_check(project):
 def test_every_stage_refuses_wrong_params_before_it_writes(project, write_params, stage):
     """Whichever runs first checks all of params.yaml, other stages' params too."""
     write_params(models__cnn__epochs=-1)
-    count = {"check": 2, "download": 2, "normalize": 2, "train": 4, "evaluate": 6}[stage]
+    count = {"check": 2, "download": 2, "normalize": 3, "train": 4, "evaluate": 6}[stage]
     result = run(project, f"stages.{stage}", *(f"nothing/{i}" for i in range(count)))
     assert result.returncode == 1
     assert result.stderr == "error: params.yaml: models.cnn.epochs is -1; expected greater than or equal to 1\n"

@@ -1,0 +1,69 @@
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.pictures import (
+    class_counts,
+    class_figures,
+    confusion_matrix,
+    image_grid,
+    large_image,
+    learning_curves,
+    reliability_diagram,
+    save,
+)
+
+NAMES = ["plain", "お", "🙂", "with $dollars_and^carets"]
+BINS = [{"confidence": 0.5, "accuracy": 0.4, "images": 10}, {"confidence": 0.9, "accuracy": 1.0, "images": 1}]
+HISTORY = [{"epoch": 1.0, "train_loss": 0.5, "train_accuracy": 0.8}]
+
+
+def drawings():
+    """One of each kind, with class names of several scripts."""
+    grey = np.random.default_rng(0).integers(0, 256, (5, 1, 8, 8), np.uint8)
+    yield "grid", image_grid(grey[:4], NAMES, columns=3)
+    yield "colour grid", image_grid(np.repeat(grey, 3, 1)[:4], NAMES)
+    yield "large", large_image(grey[0], NAMES[1])
+    yield "large in colour", large_image(np.repeat(grey, 3, 1)[0], NAMES[2])
+    yield "counts", class_counts({"train": np.arange(4), "test": np.arange(4)}, NAMES)
+    yield "figures", class_figures([0.0, 0.5, 1, 1], [1.0, 1, 1, 0.25], NAMES)
+    yield "confusion", confusion_matrix(np.arange(16).reshape(4, 4), NAMES, share_of_row=False)
+    yield "shares of nothing", confusion_matrix(np.zeros((4, 4), np.int64), NAMES, share_of_row=True)
+    yield "47 classes", confusion_matrix(np.eye(47, dtype=np.int64), [str(i) for i in range(47)], share_of_row=True)
+    yield "reliability", reliability_diagram(BINS, 0.1)
+    yield "curves", learning_curves(HISTORY)
+    yield "curves with validation", learning_curves([HISTORY[0] | {"validation_loss": 0.6, "validation_accuracy": 0.7}])
+
+
+@pytest.mark.parametrize("name", [name for name, _ in drawings()])
+def test_pictures_are_the_same_bytes_and_opaque_without_warnings(tmp_path, name):
+    """Drawn twice; on a white ground; a character that no font has is no warning."""
+    for path in (tmp_path / "first.png", tmp_path / "second.png"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            save(dict(drawings())[name], path)
+    assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+    with Image.open(tmp_path / "first.png") as picture:
+        rgba = np.asarray(picture.convert("RGBA"))
+    assert (rgba[..., 3] == 255).all()
+    assert rgba[0, 0].tolist() == [255, 255, 255, 255]
+    assert len(np.unique(rgba.reshape(-1, 4), axis=0)) > 2
+
+
+def test_pixel_values_are_written_in_the_large_image():
+    """T5's: one number a pixel."""
+    image = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
+    (axis,) = large_image(image, "title").axes
+    assert [text.get_text() for text in axis.texts] == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_confusion_matrix_writes_counts_and_shares():
+    """Counts as they are, or the percentage of each actual class; zeros are left out."""
+    counts = np.array([[3, 1], [0, 2]])
+    texts = [
+        [text.get_text() for text in confusion_matrix(counts, ["a", "b"], share_of_row=share).axes[0].texts]
+        for share in (False, True)
+    ]
+    assert texts == [["3", "1", "2"], ["75.0", "25.0", "100.0"]]
