@@ -35,6 +35,8 @@ def save(figure: Figure, path: Path) -> None:
         for text in figure.findobj(Text):
             assert isinstance(text, Text)
             text.set_fontfamily(families)
+            # Class names are no formulas, whatever dollars they hold.
+            text.set_parse_math(False)
         figure.savefig(path, dpi=DOTS_PER_INCH, facecolor="white", metadata={"Software": None})
 
 

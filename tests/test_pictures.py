@@ -15,7 +15,7 @@ from src.pictures import (
     save,
 )
 
-NAMES = ["plain", "お", "🙂", "with $dollars_and^carets"]
+NAMES = ["plain", "お", "🙂", "$dollars_{and}$ ^carets"]
 BINS = [{"confidence": 0.5, "accuracy": 0.4, "images": 10}, {"confidence": 0.9, "accuracy": 1.0, "images": 1}]
 HISTORY = [{"epoch": 1.0, "train_loss": 0.5, "train_accuracy": 0.8}]
 

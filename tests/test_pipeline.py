@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 from dvc_render.vega_templates import TEMPLATES
+from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.browser import open_browser
 from tests.conftest import PROJECT
 from tests.imports import project_imports
 
@@ -66,8 +68,14 @@ def test_outputs_are_ignored_or_committed():
 def test_plots_and_artifacts_name_outputs_and_their_columns():
     """Every plot's file is an output and has the columns that are drawn; the classifier is an artifact."""
     outputs = {name for stage in STAGES.values() for kind in ("outs", "plots") for name in names(stage.get(kind))}
-    for plot in PIPELINE["plots"]:
-        (settings,) = plot.values()
+    drawn = [settings for plot in PIPELINE["plots"] for settings in plot.values()]
+    for stage in STAGES.values():
+        for entry in stage.get("plots", []):
+            if isinstance(entry, dict):
+                ((path, settings),) = entry.items()
+                drawn.append(settings | {"y": {path: settings["y"]}})
+    assert len(drawn) == 8
+    for settings in drawn:
         for path, columns in settings["y"].items():
             assert path in outputs
             with (PROJECT / path).open(encoding="utf-8") as file:
@@ -175,6 +183,26 @@ def test_experiment_runs_what_its_param_concerns_and_is_compared(clone):
     clone.git("checkout", "-q", "params.yaml")
     assert stages_run(clone.dvc("repro")) == []
     assert clone.metrics() == before
+    clone.restore()
+
+
+def test_page_of_plots_is_drawn_without_a_network(clone, tmp_path):
+    """All charts and pictures, the confusion matrix's counts too, with nothing from elsewhere."""
+    with open_browser(tmp_path) as browser:
+        assert "dvc_plots/index.html: open it in a browser" in clone.run("python", "-m", "src.plots")
+        browser.get((clone.path / "dvc_plots" / "index.html").as_uri())
+        charts = WebDriverWait(browser, 20).until(lambda page: page.find_elements("css selector", "svg.marks"))
+        assert len(charts) == 8
+        assert all(picture.get_property("naturalWidth") for picture in browser.find_elements("css selector", "img"))
+        assert len(browser.find_elements("css selector", "img")) == 10
+        loaded = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+        assert not [url for url in loaded if not url.startswith("file:")]
+        browser.find_element("css selector", "input[type=checkbox]").click()
+        with (clone.path / "metrics" / "confusion.csv").open() as file:
+            counts = sorted(row["count"] for row in csv.DictReader(file))
+        drawn = browser.find_elements("xpath", "//*[contains(@class, 'mark-text')]//*[name()='text']")
+        texts = [element.get_attribute("textContent") for element in drawn]
+        assert set(counts) <= set(texts)
     clone.restore()
 
 
