@@ -16,6 +16,8 @@ from matplotlib.text import Text
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
 DOTS_PER_INCH = 100
+LARGEST_WITH_VALUES = 40
+"""Pixels a side of an image in which there is room for their values."""
 FONTS = (
     "DejaVu Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans CJK KR", "Noto Sans JP", "Hiragino Sans",
     "Apple SD Gothic Neo", "PingFang SC", "Yu Gothic", "Malgun Gothic", "Microsoft YaHei", "WenQuanYi Zen Hei",
@@ -58,18 +60,20 @@ def image_grid(images: np.ndarray, captions: Sequence[str], colours: Sequence[st
 
 
 def large_image(image: np.ndarray, title: str) -> Figure:
-    """One image with each pixel's value written in it, as T5 shows its first.
+    """One image with each pixel's value written in it, as T5 shows its first; without them where it has too many.
 
     image: uint8, shape (C, H, W); in colour, its mean over the channels is written.
     """
     _, height, width = image.shape
-    figure = Figure(figsize=(max(width * 0.36, 3), max(height * 0.36, 3) + 0.4), layout="constrained")
+    has_room = max(height, width) <= LARGEST_WITH_VALUES
+    scale = 0.36 if has_room else 8 / max(height, width)
+    figure = Figure(figsize=(max(width * scale, 3), max(height * scale, 3) + 0.4), layout="constrained")
     axis = figure.subplots()
     _show(axis, image)
     axis.set_title(title)
     axis.set_axis_off()
     values = image.mean(0)
-    if max(height, width) <= 40:
+    if has_room:
         for y in range(height):
             for x in range(width):
                 colour = "black" if values[y, x] > 127 else "white"

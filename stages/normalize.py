@@ -16,6 +16,8 @@ from src.sources import open_source
 from stages import log, run_stage
 
 CHUNK_BYTES = 16 << 20
+LOGGED_PIXELS = 32
+"""Of a row, from its middle."""
 
 
 def main(raw: Path, normalized: Path, pictures: Path) -> None:
@@ -65,7 +67,9 @@ def draw_dataset(
 def log_row(image: np.ndarray, normalization: Normalization) -> None:
     """Print a quarter-way row of the first training image before and after normalization, as T3 does."""
     row = image.shape[2] // 4
-    before, after = image[0, 0, row - 1] / 255, normalization(image)[0, 0, row - 1]
+    start = max(image.shape[3] - LOGGED_PIXELS, 0) // 2
+    middle = slice(start, start + LOGGED_PIXELS)
+    before, after = image[0, 0, row - 1, middle] / 255, normalization(image)[0, 0, row - 1, middle]
     log(f"row {row} of the first training image, in [0, 1]: {' '.join(f'{value:.4f}' for value in before)}")
     log(f"the same normalized: {' '.join(f'{value:.4f}' for value in after)}")
 

@@ -35,6 +35,8 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
         f"in {str(precision).removeprefix('torch.')}, "
         f"{len(train[0])} training and {len(validation[0])} validation images"
     )
+    batch_size = min(recipe.batch_size, len(train[0]))
+    log(f"batches of images {(batch_size, *info.shape)} and labels {(batch_size,)}")
     generator = torch.Generator().manual_seed(params.seed)
     augment = make_augmentation(recipe.augment, info.normalization, params.seed, device)
     history_csv.parent.mkdir(parents=True, exist_ok=True)

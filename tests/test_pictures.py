@@ -52,6 +52,13 @@ def test_pictures_are_the_same_bytes_and_opaque_without_warnings(tmp_path, name)
     assert len(np.unique(rgba.reshape(-1, 4), axis=0)) > 2
 
 
+def test_photograph_is_drawn_small_and_without_values():
+    """Its figure stays within a screen, whatever its pixels."""
+    figure = large_image(np.zeros((3, 3000, 4000), np.uint8), "title")
+    assert max(figure.get_size_inches()) < 9
+    assert not figure.axes[0].texts
+
+
 def test_pixel_values_are_written_in_the_large_image():
     """T5's: one number a pixel."""
     image = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
