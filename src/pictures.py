@@ -1,11 +1,15 @@
 """Pictures of datasets and of results, drawn with matplotlib; the same input gives the same bytes.
 
 All have a white background, so that they can be read on dark pages too, and colours that colour-blind people tell
-apart: Okabe and Ito's, https://jfly.uni-koeln.de/color, and the map cividis.
+apart: Okabe and Ito's, https://jfly.uni-koeln.de/color, and shades of one blue.
 """
 
+import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -13,33 +17,49 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
+from matplotlib.ticker import NullFormatter
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
 DOTS_PER_INCH = 100
 LARGEST_WITH_VALUES = 40
 """Pixels a side of an image in which there is room for their values."""
-FONTS = (
-    "DejaVu Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans CJK KR", "Noto Sans JP", "Hiragino Sans",
-    "Apple SD Gothic Neo", "PingFang SC", "Yu Gothic", "Malgun Gothic", "Microsoft YaHei", "WenQuanYi Zen Hei",
-    "IPAGothic", "Noto Emoji", "Symbola", "Segoe UI Emoji",
-)  # fmt: skip
-"""Those of them that are installed are asked for a character in this order."""
+FONT_PACKAGES = ("noto_cjk_sans_jp_regular", "manimgx_fonts")
+"""Noto's fonts for Chinese, Japanese and Korean, and for emoji and further scripts."""
+
+
+@cache
+def font_families() -> list[str]:
+    """The fonts that are asked for a character, in order: all come with packages, so every machine draws the same."""
+    paths = [font for package in FONT_PACKAGES for font in Path(str(files(package))).iterdir()]
+    families = []
+    for path in sorted(path for path in paths if path.suffix in (".otf", ".ttf") and "Italic" not in path.name):
+        fontManager.addfont(path)
+        families.append(fontManager.ttflist[-1].name)
+    return ["DejaVu Sans", *families]
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write the figure as a PNG, without anything in it that changes from run to run."""
-    installed = {font.name for font in fontManager.ttflist}
-    families = [name for name in FONTS if name in installed]
     with warnings.catch_warnings():
-        # A character that no installed font has is drawn as a box.
+        # A character that none of the fonts has is drawn as a box.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         path.parent.mkdir(parents=True, exist_ok=True)
         for text in figure.findobj(Text):
             assert isinstance(text, Text)
-            text.set_fontfamily(families)
-            # Class names are no formulas, whatever dollars they hold.
+            if not text.get_text().isascii():
+                text.set_fontfamily(font_families())
+            # Dollars in class names are no mathematics.
             text.set_parse_math(False)
         figure.savefig(path, dpi=DOTS_PER_INCH, facecolor="white", metadata={"Software": None})
+
+
+def shorten(name: str, width: int) -> str:
+    """The name, cut to the width in columns with an ellipsis; a Chinese character takes two."""
+    columns = [2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in name]
+    if sum(columns) <= width:
+        return name
+    kept = sum(total < width for total in accumulate(columns))
+    return name[:kept].rstrip() + "…"
 
 
 def image_grid(images: np.ndarray, captions: Sequence[str], colours: Sequence[str] = (), columns: int = 4) -> Figure:
@@ -70,7 +90,7 @@ def large_image(image: np.ndarray, title: str) -> Figure:
     figure = Figure(figsize=(max(width * scale, 3), max(height * scale, 3) + 0.4), layout="constrained")
     axis = figure.subplots()
     _show(axis, image)
-    axis.set_title(title)
+    axis.set_title(f"{title} (mean of its channels)" if has_room and len(image) > 1 else title)
     axis.set_axis_off()
     values = image.mean(0)
     if has_room:
@@ -83,18 +103,28 @@ def large_image(image: np.ndarray, title: str) -> Figure:
 
 def class_counts(counts: Mapping[str, np.ndarray], class_names: Sequence[str]) -> Figure:
     """The number of images a class, a bar each in every split. counts: for each split, shape (K,)."""
-    figure, axis = _class_bars(class_names, counts)
-    axis.set_xlabel("images")
-    axis.set_title("Images a class")
+    figure, axis = _class_axis(class_names)
+    places, height = np.arange(len(class_names)), 0.8 / len(counts)
+    for i, ((name, values), colour) in enumerate(zip(counts.items(), (BLUE, ORANGE), strict=False)):
+        axis.barh(places + (i - 0.5) * height, values, height=height * 0.95, color=colour, label=name)
+    axis.set(xlabel="images", title="Images a class")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
 def class_figures(precision: Sequence[float], recall: Sequence[float], class_names: Sequence[str]) -> Figure:
-    """Precision and recall of each class, in [0, 1]."""
-    figure, axis = _class_bars(class_names, {"precision": np.array(precision), "recall": np.array(recall)})
+    """Precision and recall of each class, in [0, 1]: points, for bars would have to begin at 0."""
+    figure, axis = _class_axis(class_names)
+    places = range(len(class_names))
+    axis.hlines(places, precision, recall, color=GREY, linewidth=1)
+    axis.plot(precision, places, "o", color=BLUE, label="precision")
+    axis.plot(recall, places, "D", color=ORANGE, markersize=5, label="recall")
     lowest = min(*precision, *recall)
-    axis.set_xlim(0 if lowest < 0.5 else max(lowest - 0.05, 0), 1)
-    axis.set_title("Precision and recall of each class on the test split")
+    axis.set_xlim(left=max(lowest - (1 - lowest) * 0.1 - 0.002, -0.02), right=1 + (1 - lowest) * 0.03 + 0.001)
+    axis.grid(axis="both", color="#dddddd")
+    axis.set_axisbelow(True)
+    axis.set_title("Precision and recall of each class")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -103,24 +133,23 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], share_of_ro
 
     counts: int64, shape (K, K), a row an actual class. share_of_row: show each row's percentages instead of counts.
     """
-    size = len(class_names)
+    size, names = len(class_names), [shorten(name, 18) for name in class_names]
     values = counts / np.maximum(counts.sum(1, keepdims=True), 1) * 100 if share_of_row else counts
-    side = max(5.0, size * (0.55 if size <= 20 else 0.3))
-    figure = Figure(figsize=(side + 1.5, side + 0.5), layout="constrained")
+    many = size > 20
+    side = max(4.5, size * (0.3 if many else 0.55))
+    figure = Figure(figsize=(side + 1.5, side + 1.5), layout="constrained")
     axis = figure.subplots()
-    image = axis.imshow(values, cmap="cividis", vmin=0)
-    small = 9 if size <= 20 else 6
-    axis.set_xticks(range(size), class_names, rotation=90 if max(map(len, class_names)) > 2 else 0, fontsize=small + 1)
-    axis.set_yticks(range(size), class_names, fontsize=small + 1)
-    axis.set_xlabel("predicted")
-    axis.set_ylabel("actual")
+    axis.imshow(values, cmap="Blues", vmin=0)
+    axis.set_xticks(range(size), names, rotation=90 if max(map(len, names)) > 2 else 0, fontsize=10)
+    axis.set_yticks(range(size), names, fontsize=10)
+    axis.set_xlabel("predicted", fontsize=12)
+    axis.set_ylabel("actual", fontsize=12)
     axis.set_title("Confusion matrix, % of each actual class" if share_of_row else "Confusion matrix, images")
     for (y, x), value in np.ndenumerate(values):
-        if value >= (0.05 if share_of_row else 1):
-            text = f"{value:.1f}" if share_of_row and size <= 20 else f"{value:.0f}"
-            colour = "black" if value > values.max() / 2 else "white"
-            axis.text(x, y, text, ha="center", va="center", fontsize=small - 1, color=colour)
-    figure.colorbar(image, ax=axis, shrink=0.8)
+        if value >= (0.05 if share_of_row and not many else 0.5):
+            text = f"{value:.1f}" if share_of_row and not many else f"{value:.0f}"
+            colour = "white" if value > values.max() / 2 else "black"
+            axis.text(x, y, text, ha="center", va="center", fontsize=7 if many else 9, color=colour)
     return figure
 
 
@@ -138,6 +167,9 @@ def reliability_diagram(bins: Sequence[Mapping[str, float]], error: float) -> Fi
     upper.legend(loc="upper left")
     lower.bar(confidence, [row["images"] for row in bins], width=0.03, color=BLUE)
     lower.set(xlabel="confidence: probability of the predicted class", ylabel="images", yscale="log")
+    lower.set_ylim(bottom=0.7)
+    lower.yaxis.set_major_formatter("{x:,.0f}")
+    lower.yaxis.set_minor_formatter(NullFormatter())
     return figure
 
 
@@ -159,15 +191,13 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     return figure
 
 
-def _class_bars(class_names: Sequence[str], series: Mapping[str, np.ndarray]) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(8, max(2.5, 0.32 * len(class_names) + 1.2)), layout="constrained")
+def _class_axis(class_names: Sequence[str]) -> tuple[Figure, Axes]:
+    """A figure with a line for each class, the first on top."""
+    size = len(class_names)
+    figure = Figure(figsize=(7.5, max(2.5, 0.3 * size + 1.4)), layout="constrained")
     axis = figure.subplots()
-    places = np.arange(len(class_names))
-    for i, ((name, values), colour) in enumerate(zip(series.items(), (BLUE, ORANGE), strict=False)):
-        axis.barh(places + (i - 0.5) * 0.38, values, height=0.36, color=colour, label=name)
-    axis.set_yticks(places, class_names)
-    axis.invert_yaxis()
-    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    axis.set_yticks(range(size), [shorten(name, 24) for name in class_names])
+    axis.set_ylim(size - 0.4, -0.6)
     return figure, axis
 
 

@@ -144,13 +144,13 @@ def predict_test_images(classifier: "Classifier", arguments: argparse.Namespace)
         warn(f"--test {arguments.test}: the test split has {size} images")
     indices = np.sort(np.random.default_rng(arguments.seed).choice(len(split.labels), size, replace=False))
     pixels, names = split.pixels(indices), classifier.dataset.class_names
-    captions = []
+    results = []
     for i, row in zip(indices, class_probabilities(classifier, pixels), strict=True):
         actual, best = names[split.labels[i]], best_classes(row, names, arguments.top)
         show({"image": int(i), "actual": actual}, best, arguments.json)
-        captions.append((f"{best[0][0]} {best[0][1]:.0%}", "" if best[0][0] == actual else f"actual: {actual}"))
+        results.append((*best[0], actual))
     if arguments.save:
-        save_grid(pixels, captions, arguments.save)
+        save_grid(pixels, results, arguments.save)
     return 0
 
 
@@ -166,28 +166,20 @@ def show(what: dict[str, str | int], best: list[tuple[str, float]], as_json: boo
     print(f"{head}: {classes}{wrong}", flush=True)
 
 
-def save_grid(pixels: "np.ndarray", captions: list[tuple[str, str]], path: Path) -> None:
-    """Write the images as a picture, in rows, each over two lines of text.
+def save_grid(pixels: "np.ndarray", results: list[tuple[str, float, str]], path: Path) -> None:
+    """Write the images as a picture, in rows, each under its prediction and, where that is wrong, its class.
 
-    pixels: uint8, shape (N, C, H, W). captions: the prediction and, where it is wrong, the label.
+    pixels: uint8, shape (N, C, H, W). results: the prediction, its probability and the class.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from src.pictures import BLUE, ORANGE, image_grid, save, shorten
 
-    side, text, gap = 112, 34, 8
-    columns = max(round(len(pixels) ** 0.5), 1)
-    rows = -(-len(pixels) // columns)
-    font = ImageFont.load_default(13)
-    grid = Image.new("RGB", (columns * (side + gap) + gap, rows * (side + text + gap) + gap), "white")
-    draw = ImageDraw.Draw(grid)
-    for i, (image, lines) in enumerate(zip(pixels, captions, strict=True)):
-        x, y = gap + i % columns * (side + gap), gap + i // columns * (side + text + gap)
-        picture = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0).copy())
-        grid.paste(picture.resize((side, side), Image.Resampling.NEAREST).convert("RGB"), (x, y))
-        for line, (caption, colour) in enumerate(zip(lines, ("#222222", "#b3400a"), strict=True)):
-            draw.text((x, y + side + 1 + 16 * line), caption[:20], fill=colour, font=font)
+    lines = [
+        f"{shorten(best, 14)} {probability:.0%}\n" + (f"actual: {shorten(actual, 14)}" if best != actual else "")
+        for best, probability, actual in results
+    ]
+    colours = [BLUE if best == actual else ORANGE for best, _, actual in results]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        grid.save(path)
+        save(image_grid(pixels, lines, colours, columns=max(round(len(pixels) ** 0.5), 1)), path)
     except ValueError as error:
         raise MnistryError(f"{path}: {error}; expected a name that ends in .png or .jpg") from None
 

@@ -29,6 +29,7 @@ from src.pictures import (
     learning_curves,
     reliability_diagram,
     save,
+    shorten,
 )
 from stages import log, run_stage, write_csv, write_json
 
@@ -108,10 +109,8 @@ def draw_images(
         if not len(indices):
             log("no mistakes to draw")
             continue
-        captions = [
-            f"{dataset.class_names[predicted[i]]} {confidence[i]:.1%}\nactual: {dataset.class_names[labels[i]]}"
-            for i in indices
-        ]
+        names = [shorten(name, 14) for name in dataset.class_names]
+        captions = [f"{names[predicted[i]]} {confidence[i]:.1%}\nactual: {names[labels[i]]}" for i in indices]
         colours = [BLUE if predicted[i] == labels[i] else ORANGE for i in indices]
         pixels = dataset.normalization.undo(images[indices])
         save(image_grid(pixels, captions, colours), folder / f"{name}.png")

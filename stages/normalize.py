@@ -11,7 +11,7 @@ from src.datasets import DatasetInfo, save_info, write_array
 from src.normalization import Normalization, fit_normalization
 from src.outputs import whole_folder
 from src.params import Pictures, read_params
-from src.pictures import class_counts, image_grid, large_image, save
+from src.pictures import class_counts, image_grid, large_image, save, shorten
 from src.sources import open_source
 from stages import log, run_stage
 
@@ -54,7 +54,7 @@ def draw_dataset(
     """Random samples (T1, T4), the first image with its pixels' values (T5), and the images a class."""
     images, generator = pixels["train"], np.random.default_rng(settings.seed)
     drawn = np.sort(generator.choice(len(images), min(settings.samples, len(images)), replace=False))
-    captions = [class_names[label] for label in labels["train"][drawn]]
+    captions = [shorten(class_names[label], 20) for label in labels["train"][drawn]]
     with whole_folder(folder) as partial:
         grid = image_grid(images[drawn], captions, columns=max(round(len(drawn) ** 0.5), 1))
         save(grid, partial / "samples.png")

@@ -13,6 +13,7 @@ from src.pictures import (
     learning_curves,
     reliability_diagram,
     save,
+    shorten,
 )
 
 NAMES = ["plain", "お", "🙂", "$dollars_{and}$ ^carets"]
@@ -57,6 +58,29 @@ def test_photograph_is_drawn_small_and_without_values():
     figure = large_image(np.zeros((3, 3000, 4000), np.uint8), "title")
     assert max(figure.get_size_inches()) < 9
     assert not figure.axes[0].texts
+
+
+def test_characters_of_many_scripts_have_glyphs(tmp_path):
+    """Those without one would all be drawn as the same box."""
+    characters = ["お", "漢", "汉", "한", "🐱", "👟", "ไ", "क"]
+    for number, character in enumerate(characters):
+        save(image_grid(np.zeros((1, 1, 8, 8), np.uint8), [character]), tmp_path / f"{number}.png")
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == len(characters)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "expected"),
+    [
+        ("Ankle boot", 10, "Ankle boot"),
+        ("Ankle boots", 10, "Ankle boo…"),
+        ("漢字かな", 8, "漢字かな"),
+        ("漢字かな", 7, "漢字か…"),
+        ("ab cd", 4, "ab…"),
+    ],
+)
+def test_long_names_are_cut_to_columns(name, width, expected):
+    """An ellipsis takes one column, a wide character two; no space is left before the ellipsis."""
+    assert shorten(name, width) == expected
 
 
 def test_pixel_values_are_written_in_the_large_image():

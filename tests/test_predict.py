@@ -175,7 +175,7 @@ def test_random_test_images_stand_beside_their_labels(model, normalized, tmp_pat
     assert out.count("(wrong)") == 1
     assert error == "warning: --test 16: the test split has 12 images\n"
     with Image.open(saved) as picture:
-        assert picture.size == (3 * 120 + 8, 4 * 154 + 8)
+        assert picture.size == (570, 832), "three columns, four rows"
 
 
 def test_the_seed_draws_the_test_images(model, normalized, monkeypatch, capsys):
