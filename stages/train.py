@@ -1,11 +1,13 @@
 """Train the chosen classifier on the training split."""
 
 import csv
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from src.augmentation import Augmentation
 from src.checkpoints import Classifier, save_classifier
@@ -40,13 +42,17 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     generator = torch.Generator().manual_seed(params.seed)
     augment = make_augmentation(recipe.augment, info.normalization, params.seed, device)
     history_csv.parent.mkdir(parents=True, exist_ok=True)
-    with history_csv.open("w", newline="") as file:
+    with (
+        history_csv.open("w", newline="") as file,
+        tqdm(total=recipe.epochs, desc="train", unit="epoch", disable=None, dynamic_ncols=True) as bar,
+    ):
+        start = time.perf_counter()
         writer = csv.DictWriter(file, ("epoch", *epoch_figures(None)), lineterminator="\n")
         writer.writeheader()
         for epoch in fit(model, train, validation, recipe, generator=generator, augment=augment, precision=precision):
             writer.writerow({"epoch": epoch.number} | epoch_figures(epoch))
             file.flush()
-            log(describe_epoch(epoch, recipe.epochs))
+            report(bar, describe_epoch(epoch, recipe.epochs, time.perf_counter() - start))
     save_classifier(classifier, Classifier(model, params.model, recipe, info))
     figures = {name: value for name, value in epoch_figures(epoch).items() if value is not None}
     write_json(train_json, {"epochs": epoch.number, "parameters": count_parameters(model)} | figures)
@@ -89,12 +95,20 @@ def epoch_figures(epoch: Epoch | None) -> dict[str, float | None]:
     }
 
 
-def describe_epoch(epoch: Epoch, epochs: int) -> str:
-    """A line for the log."""
+def report(bar: tqdm, line: str) -> None:
+    """Log a line, above the bar where there is one, and move the bar on."""
+    with bar.external_write_mode():
+        log(line)
+    bar.update()
+
+
+def describe_epoch(epoch: Epoch, epochs: int, seconds: float) -> str:
+    """A line for the log. seconds: since the first epoch began."""
     line = f"epoch {epoch.number}/{epochs}: train loss {epoch.train.loss:.4f}, accuracy {epoch.train.accuracy:.4f}"
     if epoch.validation:
         line += f"; validation loss {epoch.validation.loss:.4f}, accuracy {epoch.validation.accuracy:.4f}"
-    return f"{line}; {epoch.images_per_second:,.0f} images/s"
+    left = tqdm.format_interval(seconds / epoch.number * (epochs - epoch.number))
+    return f"{line}; {epoch.images_per_second:,.0f} images/s, {left} left"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import os
 import subprocess
@@ -7,7 +8,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
+from src.training import Epoch, Score
 from stages import check, download, evaluate, normalize, run_stage, train, write_json
 from tests.conftest import PROJECT
 
@@ -188,3 +191,24 @@ def test_not_finite_figures_are_refused(tmp_path):
     """DVC would only warn of malformed JSON."""
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "metrics.json", {"loss": float("nan")})
+
+
+def test_epochs_are_logged_with_the_time_left():
+    """Two of five epochs in 60 s leave 90 s."""
+    epoch = Epoch(2, Score(0.51234, 0.9), Score(0.25, 0.95), 12345.6)
+    assert train.describe_epoch(epoch, 5, seconds=60) == (
+        "epoch 2/5: train loss 0.5123, accuracy 0.9000; validation loss 0.2500, accuracy 0.9500; "
+        "12,346 images/s, 01:30 left"
+    )
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_is_drawn_on_terminals_only(terminal, capsys):
+    """The line is logged either way."""
+    file = io.StringIO()
+    file.isatty = lambda: terminal
+    with tqdm(total=2, desc="train", disable=None, file=file) as bar:
+        train.report(bar, "epoch 1/2")
+    assert capsys.readouterr().out == "epoch 1/2\n"
+    assert ("train" in file.getvalue()) == terminal
+    assert ("1/2" in file.getvalue()) == terminal
