@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from src.decoding import decode_picture, measure_picture
 from src.errors import MnistryError
@@ -82,3 +82,63 @@ def test_what_is_no_picture_is_named(content):
     """Empty, or a header alone."""
     with pytest.raises(MnistryError, match=r"^x\.png: "):
         decode_picture(io.BytesIO(content), (1, 2, 2), "x.png")
+
+
+def photograph(size=(1604, 1200)):
+    """Smooth colours in a JPEG file of 1604x1200 pixels."""
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_photographs_are_what_decoding_them_whole_gives(orientation):
+    """Though they are decoded at a fraction of their size, which the measure doesn't tell."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = encoded(photograph(), "JPEG", quality=95, exif=exif)
+    assert measure_picture(buffer) == ((3, 1200, 1604) if orientation == 1 else (3, 1604, 1200))
+    with Image.open(buffer) as opened:
+        whole = ImageOps.exif_transpose(opened).resize((40, 30), Image.Resampling.BOX)
+    pixels = decode_picture(buffer, (3, 30, 40)).astype(int)
+    assert np.abs(pixels - np.asarray(whole).transpose(2, 0, 1)).mean() < 1.5
+    grey = decode_picture(buffer, (1, 30, 40)).astype(int)
+    assert np.abs(grey - np.asarray(whole.convert("L"))).mean() < 1.5
+
+
+def test_photograph_turned_to_nearly_square_keeps_its_sides():
+    """At an eighth of its size it would be square."""
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    assert measure_picture(encoded(photograph((15, 9)), "JPEG", exif=exif)) == (3, 15, 9)
+
+
+def test_dark_16_bits_stay_dark():
+    """The scale is the format's, not that of the values in the file."""
+    picture = Image.fromarray(np.array([[0, 200]], dtype=np.uint16))
+    assert decode_picture(encoded(picture, "PNG"), (1, 1, 2)).ravel().tolist() == [0, 1]
+
+
+def test_floating_point_pixels_are_refused():
+    """Nobody knows which value is white."""
+    picture = Image.fromarray(np.array([[0, 0.5]], dtype=np.float32))
+    with pytest.raises(MnistryError, match=r"^x\.tif: pixels from 0\.0 to 0\.5 of type float32; expected 8 or 16 bits"):
+        measure_picture(encoded(picture, "TIFF"), "x.tif")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_half_a_picture_is_refused(kind):
+    """Of every kind, by both functions."""
+    content = encoded(photograph((64, 48)), kind).getvalue()
+    for read in (lambda file: measure_picture(file, "x"), lambda file: decode_picture(file, (3, 48, 64), "x")):
+        with pytest.raises(MnistryError, match=r"^x: "):
+            read(io.BytesIO(content[: len(content) // 2]))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+def test_zero_size_is_refused(kind):
+    """A width of 0 in the header."""
+    content = bytearray(encoded(ramp(), kind).getvalue())
+    start, width = {"PNG": (16, 4), "BMP": (18, 4)}[kind]
+    content[start : start + width] = bytes(width)
+    with pytest.raises(MnistryError, match=r"^x: "):
+        measure_picture(io.BytesIO(content), "x")
