@@ -1,10 +1,17 @@
 """Work on all cores, its results in order."""
 
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
 from typing import TypeVar
+
+from src.errors import MnistryError
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -21,16 +28,38 @@ def ordered_map(
     """function(item) of each item in order, worked out by as many processes.
 
     workers: by default, a process a core. Only a few results a worker wait at any time, however slowly they are taken.
+    Raises MnistryError where a process is killed.
     """
     workers = min(workers or available_cores(), len(items))
     if workers <= 1:
         yield from map(function, items)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=_follow_parent) as pool:
         waiting: deque[Future[ResultT]] = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 3 * workers:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > 3 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise MnistryError(
+                "one of the worker processes was killed, perhaps for want of memory; run again"
+            ) from None
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _follow_parent() -> None:
+    """Leave Ctrl+C to the parent, and end when it is killed: the pool by itself would wait for work forever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None, "a worker has a parent"
+
+    def end() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()

@@ -1,8 +1,14 @@
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from src.errors import MnistryError
 from src.parallel import ordered_map
+from tests.conftest import PROJECT
 
 
 def slow_double(number):
@@ -19,3 +25,56 @@ def test_results_come_in_order(workers):
 def test_nothing_to_do():
     """No items, no processes."""
     assert list(ordered_map(slow_double, [])) == []
+
+
+def die(number):
+    os._exit(number)
+
+
+def test_killed_worker_is_an_error_of_one_line():
+    """As the system does when memory runs out."""
+    with pytest.raises(MnistryError, match="one of the worker processes was killed"):
+        list(ordered_map(die, [9] * 4, 2))
+
+
+def test_fault_in_a_worker_ends_the_work():
+    """What is still waiting isn't begun."""
+    with pytest.raises(ZeroDivisionError):
+        list(ordered_map(invert, [1, 0, *[1] * 100], 2))
+
+
+def invert(number):
+    return 1 / number
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    """They don't stay behind, waiting for work."""
+    script = "from src.parallel import ordered_map; from tests.test_parallel import stay; "
+    script += f"list(ordered_map(stay, [{str(tmp_path / 'a')!r}, {str(tmp_path / 'b')!r}], 2))"
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=PROJECT)
+    pids = [int(eventually(lambda path=tmp_path / name: path.exists() and path.read_text())) for name in "ab"]
+    parent.kill()
+    parent.wait()
+    eventually(lambda: not any(runs(pid) for pid in pids))
+
+
+def stay(path):
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def eventually(condition):
+    deadline = time.monotonic() + 10
+    while not (result := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return result
+
+
+def runs(pid):
+    """Whether there is such a process, and not only what is left of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

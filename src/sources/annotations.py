@@ -2,6 +2,11 @@
 
 import csv
 import io
+import sys
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from src.sources.listing import Picture
@@ -14,6 +19,16 @@ COLUMNS = {
 """What a header may call each column."""
 
 
+@dataclass(frozen=True)
+class Columns:
+    """The index of each column and how many there are; no split column where the files say the split."""
+
+    path: int
+    label: int
+    split: int | None
+    count: int
+
+
 def list_annotations(folder: Path, files: list[Path]) -> tuple[list[Picture], list[str], list[str]]:
     """The pictures that the CSV files name, in the rows' order; what is wrong; and what is only odd.
 
@@ -23,8 +38,7 @@ def list_annotations(folder: Path, files: list[Path]) -> tuple[list[Picture], li
     problems: list[str] = []
     warnings: list[str] = []
     for file in files:
-        split = file.stem if len(files) == 2 else ""
-        for where, picture in _read(folder, file, split, problems):
+        for where, picture in _read(folder, file, file.stem if len(files) == 2 else "", problems):
             earlier = pictures.setdefault(picture.path, picture)
             if earlier is picture:
                 continue
@@ -39,64 +53,93 @@ def list_annotations(folder: Path, files: list[Path]) -> tuple[list[Picture], li
     return list(pictures.values()), problems, warnings
 
 
-def _read(folder: Path, file: Path, split: str, problems: list[str]) -> list[tuple[str, Picture]]:
-    """Each row's place and picture; what is wrong is added to `problems`."""
+def _read(folder: Path, file: Path, split: str, problems: list[str]) -> Iterator[tuple[str, Picture]]:
+    """Each row's place and picture; what is wrong is added to `problems`.
+
+    split: that of the whole file, or empty.
+    """
+    rows = _rows(file, problems)
+    first = next(rows, None)
+    if first is None:
+        return
+    header = _header(first[1], split)
+    columns = header or _headless(first[1], split)
+    count = 0
+    for number, row in rows if header else chain([first], rows):
+        count += 1
+        picture = _picture(folder, row, columns, split)
+        if isinstance(picture, Picture):
+            yield f"{file.name}:{number}", picture
+        else:
+            # Without its columns' names, a header looks like a first picture that isn't there.
+            hint = "" if header or count > 1 else "; a header has to name a column file and one label"
+            problems.append(f"{file.name}:{number}: {picture}{hint}")
+    if not count:
+        problems.append(f"{file.name}: a header without rows; expected a row a picture")
+
+
+def _rows(file: Path, problems: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """The rows that aren't empty, each with its line."""
     try:
         text = file.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         problems.append(f"{file.name}: not UTF-8 text (byte {error.start}); save it as UTF-8")
-        return []
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        rows = [(reader.line_num, row) for row in reader if row]
-    except csv.Error as error:
-        problems.append(f"{file.name}: not a CSV file ({error})")
-        return []
-    if not rows:
+        return
+    if not text.strip():
         problems.append(f"{file.name}: empty; expected a row a picture: file name, label")
-        return []
-    columns = _header(rows[0][1])
-    if columns:
-        rows = rows[1:]
-        if not rows:
-            problems.append(f"{file.name}: a header without rows; expected a row a picture")
-    else:
-        columns = {"path": 0, "label": 1, "split": 2} if len(rows[0][1]) == 3 else {"path": 0, "label": 1}
-        columns["count"] = len(columns)
-    listed = []
-    for number, row in rows:
-        where = f"{file.name}:{number}"
-        if len(row) != columns["count"]:
-            problems.append(f"{where}: {len(row)} columns; expected {columns['count']}")
-            continue
-        name, label = row[columns["path"]].strip(), row[columns["label"]].strip()
-        chosen = row[columns["split"]].strip().lower() if "split" in columns else split
-        wrong = _problem(folder, name, label, chosen, "split" in columns)
-        if wrong:
-            problems.append(f"{where}: {wrong}")
-        else:
-            listed.append((where, Picture(chosen, label, Path(name).as_posix())))
-    return listed
+        return
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for row in reader:
+            if row:
+                yield reader.line_num, row
+    except csv.Error as error:
+        problems.append(f"{file.name}:{reader.line_num}: not a row of a CSV file ({error})")
 
 
-def _header(row: list[str]) -> dict[str, int] | None:
-    """The index of each known column and their count, or None where the row is no header."""
+def _header(row: list[str], split: str) -> Columns | None:
+    """Which columns the row names, or None where it is no header."""
     names = [cell.strip().lower() for cell in row]
     found = {
-        column: next((i for i, name in enumerate(names) if name in known), -1) for column, known in COLUMNS.items()
+        column: next((i for i, name in enumerate(names) if name in known), None) for column, known in COLUMNS.items()
     }
-    if found["path"] < 0 or found["label"] < 0:
+    if found["path"] is None or found["label"] is None:
         return None
-    return {column: i for column, i in found.items() if i >= 0} | {"count": len(row)}
+    return Columns(found["path"], found["label"], None if split else found["split"], len(row))
 
 
-def _problem(folder: Path, name: str, label: str, split: str, has_split: bool) -> str | None:
+def _headless(row: list[str], split: str) -> Columns:
+    return Columns(0, 1, 2, 3) if len(row) == 3 and not split else Columns(0, 1, None, 2)
+
+
+def _picture(folder: Path, row: list[str], columns: Columns, split: str) -> Picture | str:
+    """The row's picture, or what is wrong with the row."""
+    if len(row) != columns.count:
+        return f"{len(row)} column{'' if len(row) == 1 else 's'}; expected {columns.count}"
+    name, label = row[columns.path].strip(), row[columns.label].strip()
     if not name or not label:
         return f"no {'label' if name else 'file name'}"
-    if has_split and split not in ("train", "test"):
-        return f"split {split!r}; expected train or test"
+    if columns.split is not None:
+        split = row[columns.split].strip().lower()
+        if split not in ("train", "test"):
+            return f"split {split!r}; expected train or test"
     if Path(name).is_absolute() or ".." in Path(name).parts:
         return f"{name} leads out of the dataset's folder; expected a path inside it"
-    if not (folder / name).is_file():
-        return f"{name}: no such file in the dataset's folder"
+    path = _find(folder, name)
+    if path is None:
+        slashes = "; expected slashes in paths" if "\\" in name else ""
+        return f"{name}: no such file in the dataset's folder{slashes}"
+    # A label is the same for many rows: kept once.
+    return Picture(sys.intern(split), sys.intern(label), path)
+
+
+def _find(folder: Path, name: str) -> str | None:
+    """The file's path as the file system has it: its letters may be composed or decomposed."""
+    for form in dict.fromkeys((name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))):
+        try:
+            if (folder / form).is_file():
+                return Path(form).as_posix()
+        except OSError:
+            # Longer than a name can be, or a folder that nobody may look into.
+            continue
     return None

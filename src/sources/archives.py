@@ -4,9 +4,12 @@ import stat
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from src.errors import MnistryError
+from src.sources.listing import is_ignored
+from src.sources.problems import refuse
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 
@@ -19,26 +22,59 @@ def is_archive(path: Path) -> bool:
 def unpack(archive: Path, folder: Path) -> Path:
     """Unpack into `folder`; the top folder inside the archive, or `folder` where there are several entries.
 
-    Raises MnistryError where the archive is damaged or a member would lie outside of `folder`.
+    Raises MnistryError where the archive is damaged or cut off, or where members would lie outside of `folder`.
     """
+    problems: list[str] = []
     try:
         if archive.name.lower().endswith(".zip"):
-            _unzip(archive, folder)
+            _unzip(archive, folder, problems)
         else:
-            with tarfile.open(archive) as tar:
-                tar.extractall(folder, filter="data")
-    except tarfile.FilterError as error:
-        raise MnistryError(f"{archive}: {error}; expected members inside the archive's own folder") from None
+            _untar(archive, folder, problems)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise MnistryError(f"{archive}: damaged or cut off ({error}); get it again") from None
-    entries = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
+        reason = str(error).partition("\n")[0]
+        raise MnistryError(f"{archive}: damaged or cut off ({reason}); get it again") from None
+    except RuntimeError as error:
+        # Encrypted, or compressed in a way that zipfile doesn't know.
+        raise MnistryError(f"{archive}: {error}; pack it without a password, in the common way") from None
+    refuse(str(archive), problems)
+    entries = [entry for entry in folder.iterdir() if not is_ignored(entry.name)]
     return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
 
 
-def _unzip(archive: Path, folder: Path) -> None:
+def _unzip(archive: Path, folder: Path, problems: list[str]) -> None:
     with zipfile.ZipFile(archive) as file:
-        for member in file.infolist():
-            path = PurePosixPath(member.filename)
-            if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(member.external_attr >> 16):
-                raise MnistryError(f"{archive}: member {member.filename} leads out of the archive; leave it out")
-        file.extractall(folder)
+        members = Counter(member.filename for member in file.infolist())
+        problems += [f"member {name} stands {n} times; expected once" for name, n in members.items() if n > 1]
+        problems += [
+            f"member {member.filename} leads out of the archive; leave it out"
+            for member in file.infolist()
+            if _leaves(member.filename) or stat.S_ISLNK(member.external_attr >> 16)
+        ]
+        if not problems:
+            file.extractall(folder)
+
+
+def _untar(archive: Path, folder: Path, problems: list[str]) -> None:
+    with tarfile.open(archive) as file:
+        for member in file:
+            if _leaves(member.name):
+                problems.append(f"member {member.name} leads out of the archive; leave it out")
+                continue
+            try:
+                file.extract(member, folder, filter="data")
+            except tarfile.FilterError:
+                problems.append(f"member {member.name} leads out of the archive or is no file; leave it out")
+            # All members would take a kilobyte each.
+            file.members.clear()  # type: ignore[attr-defined]
+        # tarfile takes the end of the file, or what isn't a header, for the end of the archive.
+        assert file.fileobj is not None, "it was opened for reading"
+        file.fileobj.seek(file.offset)
+        if file.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("no end of the archive")
+        # At the end of a compressed file stands its checksum.
+        while file.fileobj.read(1 << 20):
+            pass
+
+
+def _leaves(member: str) -> bool:
+    return PurePosixPath(member).is_absolute() or ".." in PurePosixPath(member).parts

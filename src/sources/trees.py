@@ -1,8 +1,12 @@
 """Listing folders of images by class."""
 
+import sys
 from pathlib import Path
 
 from src.sources.listing import Picture, is_ignored, natural_key
+
+SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+"""Names of folders that hold folders of classes."""
 
 
 def list_tree(folder: Path) -> tuple[list[Picture], list[str]]:
@@ -24,8 +28,13 @@ def list_tree(folder: Path) -> tuple[list[Picture], list[str]]:
             problems.append(f"two layouts at once: train/ and test/, and beside them {', '.join(others)}")
         splits = {name: folder / name for name in ("train", "test")}
     else:
-        if names & {"train", "test"}:
-            problems.append(f"{(names & {'train', 'test'}).pop()}/ alone; expected both train/ and test/, or neither")
+        named = [
+            entry for entry in folders if entry.name.lower() in SPLITS and any(e.is_dir() for e in _entries(entry))
+        ]
+        if named:
+            return [], [
+                f"{entry.name}/: named like a split; expected both train/ and test/, or neither" for entry in named
+            ]
         splits = {"": folder}
     pictures = []
     for split, root in splits.items():
@@ -36,7 +45,8 @@ def list_tree(folder: Path) -> tuple[list[Picture], list[str]]:
             found = _files(class_folder)
             if not found:
                 problems.append(f"{class_folder.relative_to(folder)}/: no pictures; add some or remove the folder")
-            pictures += [Picture(split, class_folder.name, file.relative_to(folder).as_posix()) for file in found]
+            label = sys.intern(class_folder.name)
+            pictures += [Picture(split, label, file.relative_to(folder).as_posix()) for file in found]
     return sorted(pictures, key=lambda picture: (natural_key(Path(picture.path).name), picture.path)), problems
 
 

@@ -1,0 +1,91 @@
+"""Which of the layouts a folder of images has, and the pictures in it."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from src.sources.annotations import list_annotations
+from src.sources.listing import Picture, is_ignored
+from src.sources.trees import list_tree
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+CACHED = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
+"""What DVC's own links lead to, where `cache.type` is symlink."""
+
+
+def list_pictures(folder: Path) -> tuple[list[Picture], list[str], list[str]]:
+    """The pictures in the folder's own order, what is wrong, and what is only odd."""
+    files = sorted(path for path in folder.glob("*.csv") if not is_ignored(path.name))
+    names = {path.name for path in files}
+    warnings: list[str] = []
+    if not files:
+        pictures, problems = list_tree(folder)
+    elif len(files) == 1 or names == {"train.csv", "test.csv"}:
+        pictures, problems, warnings = list_annotations(folder, sorted(files, reverse=True))
+        wrong, odd = _unlisted(folder, pictures, " and ".join(sorted(names)))
+        # Where rows are wrong, their pictures are unlisted for that.
+        if not problems:
+            problems, warnings = wrong, warnings + odd
+    else:
+        return [], [f"two layouts at once: {', '.join(sorted(names))}; expected one CSV, or train.csv and test.csv"], []
+    inside, outside = _separate(folder, pictures)
+    problems += outside
+    if not inside and not problems:
+        problems.append("no pictures; expected folders a class, or a CSV of file names and labels")
+    # The same letters may be stored composed or decomposed, as the system that made the files does.
+    return [replace(each, label=unicodedata.normalize("NFC", each.label)) for each in inside], problems, warnings
+
+
+def _separate(folder: Path, pictures: Sequence[Picture]) -> tuple[list[Picture], list[str]]:
+    """The pictures that can be read without leaving the folder; what is wrong with the others."""
+    top = folder.resolve()
+    parents: dict[Path, bool] = {}
+    inside, problems = [], []
+    for picture in pictures:
+        path = folder / picture.path
+        if path.parent not in parents:
+            parents[path.parent] = path.parent.resolve().is_relative_to(top)
+        if not parents[path.parent] or (path.is_symlink() and _leaves(path, top)):
+            problems.append(f"{picture.path}: a link out of the dataset's folder; put the file itself there")
+        elif not _is_text(picture.path):
+            problems.append(f"{os.fsencode(picture.path)!r}: a name that isn't UTF-8; rename it")
+        else:
+            inside.append(picture)
+    return inside, problems
+
+
+def _leaves(path: Path, top: Path) -> bool:
+    target = path.resolve()
+    return not target.is_relative_to(top) and not CACHED.search(target.as_posix())
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _unlisted(folder: Path, pictures: Sequence[Picture], csvs: str) -> tuple[list[str], list[str]]:
+    """Folders of which the CSV files list no picture, which are problems, and other pictures left out, a warning."""
+    listed = {picture.path for picture in pictures}
+    used = {path.partition("/")[0] for path in listed}
+    unlisted = sorted(path for path in _picture_files(folder) if path not in listed)
+    other = sorted({path.partition("/")[0] for path in unlisted if "/" in path} - used)
+    if other:
+        return [f"two layouts at once: {csvs}, and pictures in {other[0]}/ that no row lists"], []
+    if not unlisted:
+        return [], []
+    return [], [f"{csvs}: {len(unlisted)} pictures in the folder have no row and are left out: {unlisted[0]}, ..."]
+
+
+def _picture_files(folder: Path) -> Iterator[str]:
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not is_ignored(name)]
+        for name in files:
+            if name.lower().endswith(SUFFIXES) and not is_ignored(name):
+                yield Path(parent, name).relative_to(folder).as_posix()

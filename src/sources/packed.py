@@ -1,0 +1,82 @@
+"""Pictures of a dataset in one file, one after the other: DVC is slow at many small files.
+
+`images.bin` holds the files as they were; `listing.csv` names them in the same order, with their sizes.
+"""
+
+import csv
+import io
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from src.decoding import decode_picture
+from src.parallel import available_cores, ordered_map
+from src.sources.listing import Picture
+
+IMAGES, LISTING = "images.bin", "listing.csv"
+CHUNK_BYTES = 1 << 20
+"""Of pixels that a worker decodes at a time, at most."""
+
+
+@dataclass(frozen=True)
+class PackedSplit:
+    """Where a split's pictures are in `images.bin`, each by its first byte and its size, and their labels; int64."""
+
+    starts: np.ndarray
+    sizes: np.ndarray
+    labels: np.ndarray
+
+
+def pack(folder: Path, pictures: Sequence[Picture], raw: Path) -> None:
+    """Write the pictures' files and their listing; the same pictures give the same bytes."""
+    with (raw / IMAGES).open("wb") as images, (raw / LISTING).open("w", encoding="utf-8", newline="") as listing:
+        writer = csv.writer(listing, lineterminator="\n")
+        writer.writerow(("split", "label", "path", "bytes"))
+        for picture in tqdm(pictures, desc="packing", unit="image", disable=None):
+            size = images.write((folder / picture.path).read_bytes())
+            writer.writerow((picture.split, picture.label, picture.path, size))
+
+
+def read_packed(raw: Path, class_names: Sequence[str]) -> dict[str, PackedSplit]:
+    """The splits, each in the listing's order; 24 bytes of memory a picture."""
+    index = {name: i for i, name in enumerate(class_names)}
+    columns = {split: (array("q"), array("q"), array("q")) for split in ("train", "test")}
+    start = 0
+    with (raw / LISTING).open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            for column, value in zip(
+                columns[row["split"]], (start, int(row["bytes"]), index[row["label"]]), strict=True
+            ):
+                column.append(value)
+            start += int(row["bytes"])
+    return {
+        split: PackedSplit(*(np.array(column, dtype=np.int64) for column in values))
+        for split, values in columns.items()
+    }  # fmt: skip
+
+
+def decode_packed(raw: Path, split: PackedSplit, shape: tuple[int, int, int], description: str) -> Iterator[np.ndarray]:
+    """The pictures in chunks of uint8, shape (n, C, H, W), decoded on all cores behind a progress bar."""
+    count = len(split.labels)
+    # Enough chunks to keep all cores at work until the end.
+    size = max(min(CHUNK_BYTES // int(np.prod(shape)), count // (4 * available_cores())), 1)
+    places = np.stack([split.starts, split.sizes], axis=1)
+    chunks = [places[start : start + size] for start in range(0, count, size)]
+    with tqdm(total=count, desc=description, unit="image", disable=None) as bar:
+        for images in ordered_map(partial(_decode_places, raw / IMAGES, shape), chunks):
+            yield images
+            bar.update(len(images))
+
+
+def _decode_places(path: Path, shape: tuple[int, int, int], places: np.ndarray) -> np.ndarray:
+    images = np.empty((len(places), *shape), dtype=np.uint8)
+    with path.open("rb") as file:
+        for image, (start, size) in zip(images, places.tolist(), strict=True):
+            file.seek(start)
+            image[:] = decode_picture(io.BytesIO(file.read(size)), shape, f"{path}, byte {start}")
+    return images
