@@ -70,7 +70,8 @@ def describe_device(device: torch.device) -> str:
 
 def make_deterministic() -> None:
     """Make torch choose algorithms that give the same bits in every run on the same machine."""
-    torch.use_deterministic_algorithms(True)
+    # What use_deterministic_algorithms(True) does to torch proper; that one also imports its compiler, for 3 seconds.
+    torch.set_deterministic_debug_mode("error")
     # That setting also fills new tensors with NaN, to show reads of what was never written; it costs a tenth.
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # missing in its stubs
     # Without it, CUDA's matrix products refuse to run under deterministic algorithms.

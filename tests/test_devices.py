@@ -1,9 +1,14 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from src.devices import available_devices, choose_device, choose_precision, place
 from src.errors import MnistryError
 from src.models import build_model
+from tests.conftest import PROJECT
 
 
 def test_auto_is_the_accelerator_or_else_the_cpu(monkeypatch):
@@ -50,3 +55,16 @@ def test_placed_model_computes_the_same(params):
     placed = place(model, torch.device("cpu"))
     assert placed[0].weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(placed(images), expected)
+
+
+def test_determinism_is_on_and_imports_no_compiler():
+    """Torch refuses what it can't repeat; its compiler would cost every stage seconds."""
+    program = (
+        "import sys, torch; from src.devices import make_deterministic; make_deterministic();"
+        "print(torch.are_deterministic_algorithms_enabled(), any('torch._inductor' in name for name in sys.modules))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    output = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert output.split() == ["True", "False"]
