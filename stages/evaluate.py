@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
+from tqdm import tqdm
 
 from src.checkpoints import load_classifier
 from src.datasets import DatasetInfo, load_split
-from src.devices import choose_device, describe_device, make_deterministic
+from src.devices import choose_device, describe_device, make_deterministic, place
 from src.evaluation import (
     calibration_bins,
     class_rows,
@@ -47,10 +49,7 @@ def main(
     loaded = load_classifier(classifier)
     images, labels = load_split(normalized, "test")
     log(f"{loaded.name} on {describe_device(device)}: {len(images)} test images")
-    logits = predict_logits(
-        loaded.model.to(device), torch.from_numpy(np.array(images)).to(device), params.evaluate.batch_size
-    )
-    probabilities = logits.double().softmax(1).cpu().numpy()
+    probabilities = classify(place(loaded.model, device), images, params.evaluate.batch_size, device)
     predicted, names = probabilities.argmax(1), loaded.dataset.class_names
     figures = summary_metrics(labels, probabilities)
     write_json(metrics / "test.json", figures)
@@ -71,6 +70,17 @@ def main(
         f"test accuracy {figures['accuracy']:.4f} (95 %: {figures['accuracy_low']:.4f} to "
         f"{figures['accuracy_high']:.4f}), log loss {figures['log_loss']:.4f}, {figures['errors']} errors"
     )
+
+
+def classify(model: nn.Module, images: np.ndarray, batch_size: int, device: torch.device) -> np.ndarray:
+    """Each class's probability: float64, shape (N, K). images: normalized, shape (N, C, H, W)."""
+    logits = []
+    with tqdm(total=len(images), desc="evaluate", unit="image", disable=None, dynamic_ncols=True) as bar:
+        for start in range(0, len(images), batch_size):
+            batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(device)
+            logits.append(predict_logits(model, batch, batch_size))
+            bar.update(len(batch))
+    return torch.cat(logits).double().softmax(1).cpu().numpy()
 
 
 def draw_figures(

@@ -1,11 +1,12 @@
 """Turn a dataset's raw files into normalized arrays."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from tqdm import tqdm
 
 from src.datasets import DatasetInfo, save_info, write_array
 from src.normalization import Normalization, fit_normalization
@@ -31,8 +32,8 @@ def main(raw: Path, normalized: Path, pictures: Path) -> None:
         pixels = {name: np.load(Path(scratch, f"{name}.npy"), mmap_mode="r") for name in dataset.splits}
         normalization = fit_normalization(params.normalize.method, chunks_of(pixels["train"]), dataset.shape[0])
         for name, images in pixels.items():
-            chunks = (normalization(chunk) for chunk in chunks_of(images))
-            write_array(folder / f"{name}_images.npy", chunks, images.shape, np.float32)
+            bar = tqdm(chunks_of(images), desc=f"normalizing {name}", unit="chunk", disable=None)
+            write_array(folder / f"{name}_images.npy", map(normalization, bar), images.shape, np.float32)
         save_info(folder, DatasetInfo(dataset.class_names, dataset.shape, normalization))
         labels = {name: np.load(folder / f"{name}_labels.npy") for name in pixels}
         draw_dataset(pictures, dataset.class_names, pixels, labels, params.pictures)
@@ -78,10 +79,10 @@ def _figures(values: tuple[float, ...]) -> str:
     return " ".join(f"{value:.4f}" for value in values)
 
 
-def chunks_of(images: np.ndarray) -> Iterator[np.ndarray]:
-    """The images in order, a few megabytes at a time."""
+def chunks_of(images: np.ndarray) -> list[np.ndarray]:
+    """The images in order, views of a few megabytes each."""
     size = max(CHUNK_BYTES // images[0].nbytes, 1)
-    return (images[start : start + size] for start in range(0, len(images), size))
+    return [images[start : start + size] for start in range(0, len(images), size)]
 
 
 if __name__ == "__main__":
