@@ -1,5 +1,8 @@
 """One page with all charts and pictures, which needs no network: `python -m src.plots`, or `make plots`."""
 
+import base64
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,8 +50,22 @@ def main() -> int:
     TEMPLATE.unlink()
     if result.returncode:
         raise MnistryError(f"`{' '.join(command)}` failed: {result.stderr.strip()}")
-    print(f"{(FOLDER / 'index.html').resolve()}: open it in a browser")
+    page = FOLDER / "index.html"
+    inline_pictures(page)
+    print(f"{page.resolve()}: open it in a browser")
     return 0
+
+
+def inline_pictures(page: Path) -> None:
+    """Put the PNGs that lie beside the page into it, so that it can be sent or moved as one file."""
+
+    def inlined(tag: re.Match[str]) -> str:
+        picture = page.parent / tag[1]
+        content = base64.b64encode(picture.read_bytes()).decode()
+        return f'<img alt="{picture.stem}" src="data:image/png;base64,{content}">'
+
+    page.write_text(re.sub(r'<img src="(static/[^"]+)">', inlined, page.read_text("utf-8")), "utf-8")
+    shutil.rmtree(page.parent / "static", ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def save_grid(pixels: "np.ndarray", results: list[tuple[str, float, str]], path:
     from src.pictures import BLUE, ORANGE, image_grid, save, shorten
 
     lines = [
-        f"{shorten(best, 14)} {probability:.0%}\n" + (f"actual: {shorten(actual, 14)}" if best != actual else "")
+        f"{shorten(best, 14)}: {probability:.0%}\n" + (f"actual: {shorten(actual, 14)}" if best != actual else "")
         for best, probability, actual in results
     ]
     colours = [BLUE if best == actual else ORANGE for best, _, actual in results]

@@ -120,7 +120,7 @@ def draw_images(
             log("no mistakes to draw")
             continue
         names = [shorten(name, 14) for name in dataset.class_names]
-        captions = [f"{names[predicted[i]]} {confidence[i]:.1%}\nactual: {names[labels[i]]}" for i in indices]
+        captions = [f"{names[predicted[i]]}: {confidence[i]:.1%}\nactual: {names[labels[i]]}" for i in indices]
         colours = [BLUE if predicted[i] == labels[i] else ORANGE for i in indices]
         pixels = dataset.normalization.undo(images[indices])
         save(image_grid(pixels, captions, colours), folder / f"{name}.png")
