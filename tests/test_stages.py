@@ -143,6 +143,16 @@ def test_known_dataset_passes_the_check(project):
     assert (project / "data/checked/digits").read_text() == "digits\n"
 
 
+def test_dataset_that_dvc_tracks_passes_the_check(project, write_params, capsys):
+    """Its folder may be not here yet: `dvc repro --pull` fetches it after the check."""
+    (project / "sources").mkdir()
+    (project / "sources/flowers.dvc").write_text("outs:\n- path: flowers\n")
+    write_params(dataset="flowers")
+    check.main(project / "sources", project / "checked")
+    assert "unless DVC fetches it now, run `dvc pull" in capsys.readouterr().out
+    assert (project / "checked").read_text() == "flowers\n"
+
+
 @pytest.mark.parametrize("stage", ["check", "download", "normalize", "train", "evaluate"])
 def test_every_stage_refuses_wrong_params_before_it_writes(project, write_params, stage):
     """Whichever runs first checks all of params.yaml, other stages' params too."""
