@@ -10,6 +10,7 @@ import pytest
 import torch
 from tqdm import tqdm
 
+from src.params import Models
 from src.training import Epoch, Score
 from stages import check, download, evaluate, normalize, run_stage, train, write_json
 from tests.conftest import PROJECT
@@ -80,6 +81,26 @@ def test_stages_write_what_the_design_promises(project, normalized):
         "confusion_normalized.png", "reliability.png", "predictions.png", "mistakes.png",
     }  # fmt: skip
     assert [row["class"] for row in rows(metrics / "classes.csv")] == list("0123456789")
+
+
+@pytest.mark.parametrize("model", Models.model_fields)
+def test_colour_goes_through_every_stage_with_every_model(project, write_params, model):
+    """FakeData of torchvision at 3x32x32: random pictures, so nothing to learn, but the shapes have to fit."""
+    write_params(model=model, **{f"models__{model}__epochs": 1})
+    source = project / "fake"
+    source.mkdir()
+    splits = "train: {size: 20}\ntest: {size: 9}\n"
+    arguments = "arguments: {image_size: [3, 32, 32], num_classes: 2}\n"
+    (source / "source.yaml").write_text(f"torchvision: FakeData\n{arguments}{splits}")
+    download.main(source, project / "raw/fake")
+    normalize.main(project / "raw/fake", project / "normalized", project / "pictures/dataset")
+    assert np.load(project / "normalized/train_images.npy").shape == (20, 3, 32, 32)
+    files = [project / name for name in ("c.safetensors", "train.json", "history.csv")]
+    train.main(project / "normalized", *files)
+    evaluate.main(
+        project / "normalized", files[0], files[2], *(project / n for n in ("metrics", "p.csv", "pictures/t"))
+    )
+    assert sum(int(row["count"]) for row in rows(project / "metrics/confusion.csv")) == 9
 
 
 def test_training_twice_gives_the_same_bytes(project, normalized):
