@@ -106,8 +106,9 @@ def make_recipe(model: str, content: Any) -> Recipe:
 
 
 def _folder_name(name: str) -> str:
-    # It becomes part of the stages' command lines, where a shell would split or read it.
-    if not re.fullmatch(r"\w[\w.+-]*", name):
+    # It becomes part of the stages' command lines, where a shell would split or read it. Marks above and below letters,
+    # as Hindi and Thai have them, are not among \w.
+    if not re.fullmatch(r"(?![.+-])([\w.+-]|[^\x00-\x7f\s])+", name):
         raise ValueError("expected a folder's name of letters, digits, ., _, + and -")
     return name
 
