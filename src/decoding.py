@@ -11,6 +11,8 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from src.errors import MnistryError
 
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO")
+"""Without those that are programs to be run, as EPS is."""
 TURNED = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height."""
 
@@ -58,7 +60,7 @@ def _opened(file: Path | IO[bytes], name: str) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as opened:
+            with Image.open(file, formats=FORMATS) as opened:
                 yield opened
     except UnidentifiedImageError:
         raise MnistryError(

@@ -111,7 +111,8 @@ def _get(url: str, path: Path) -> None:
     try:
         with requests.get(url, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
             _check_status(response.status_code, response.headers.get("Retry-After", ""))
-            size = int(response.headers.get("Content-Length", 0))
+            length = response.headers.get("Content-Length", "")
+            size = int(length) if length.isdecimal() else 0
             _save(response.raw, path, size, f"{path.name.removesuffix('.partial')} from {urlsplit(url).netloc}")
     except requests.TooManyRedirects:
         raise AttemptFailedError("redirects in a circle") from None
@@ -129,7 +130,7 @@ def _check_status(status: int, retry_after: str) -> None:
         return
     failure = AttemptFailedError(f"{status} {http.client.responses.get(status, '')}".strip())
     failure.again = status == 429 or status >= 500
-    failure.wait = min(float(retry_after), LONGEST_WAIT_SECONDS) if retry_after.isdigit() else 0.0
+    failure.wait = min(float(retry_after), LONGEST_WAIT_SECONDS) if retry_after.isdecimal() else 0.0
     raise failure
 
 
