@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from src.errors import MnistryError
 from src.sources import open_source
+from src.sources.images import ImagesDescription
 from src.sources.listing import natural_key, sorted_classes
+from tests.conftest import PROJECT
 
 
 def png(value=0, size=(4, 3), mode="L"):
@@ -212,6 +215,16 @@ def test_source_yaml_sets_what_cannot_be_guessed(folder):
     assert class_names == ("b", "a")
     assert shape == (3, 2, 5)
     assert len(splits["test"][0]) in (10, 11)
+
+
+def test_source_yaml_of_the_documentation_is_accepted(folder):
+    """The example with all keys, with the values that are the defaults but for the size, colour and classes."""
+    text = (PROJECT / "docs/datasets.md").read_text("utf-8")
+    example = text.partition("```yaml\n")[2].partition("```")[0]
+    tree(folder, "daisy", "rose")
+    put(folder, "source.yaml", example)
+    assert load(folder)[:2] == (("rose", "daisy"), (1, 32, 32))
+    assert set(yaml.safe_load(example)) == set(ImagesDescription.model_fields)
 
 
 def test_hidden_files_are_ignored(folder):
