@@ -1,105 +1,182 @@
-"""Decoding folders of images: our throughput against torchvision's, and peak memory against the number of images.
+"""From a folder of pictures to one array: peak memory by the number of pictures, and speed against torchvision.
 
-Random PNGs are made in a temporary folder. The two sides alternate, with a worker a core each, and medians are given.
+Memory is what all of a stage's processes hold of their own (Linux: Pss_Anon, without files that are mapped or cached),
+sampled twenty times a second, in a fresh process each. For the speed, our decoding of what `download` packed, into a
+file, and torchvision's ImageFolder through a DataLoader with as many workers, into an array, alternate in one run after
+a round that isn't counted; the medians are given, with the slowest and the quickest round. Both start their workers
+anew each time. Photographs are shrunk to 64x64 pixels, by torchvision with Resize. `--quick` takes a tenth of the
+pictures. In full, it takes about five minutes on two cores and needs Linux.
 """
 
 import argparse
-import resource
+import multiprocessing
+import os
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from PIL import Image
 
+from src.datasets import write_array
 from src.parallel import available_cores
-from src.sources import open_source
-from stages.normalize import main as normalize
+from src.sources.images import ImagesSource
+
+PHOTOGRAPH = (1024, 768)
+SIDE = 64
+"""Of what photographs are shrunk to."""
+ROUNDS = 5
 
 
 def main() -> None:
-    """Print a line a measurement."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--images", type=int, default=10_000, help="of 28x28 pixels; memory also at seven times as many"
-    )
-    parser.add_argument("--photographs", type=int, default=1_000, help="of 640x480 pixels")
-    parser.add_argument("--rounds", type=int, default=3)
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the pictures")
+    parser.add_argument("--folder", type=Path, help="where to make the pictures; by default, the system's own")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        small = make_images(Path(scratch, "small"), arguments.images, (28, 28))
-        large = make_images(Path(scratch, "large"), 7 * arguments.images, (28, 28))
-        photographs = make_images(Path(scratch, "photographs"), arguments.photographs, (480, 640))
-        for folder, size in ((small, arguments.images), (photographs, arguments.photographs)):
-            theirs, ours = [], []
-            for _ in range(arguments.rounds):
-                theirs.append(torchvision_seconds(folder))
-                ours.append(our_seconds(folder))
-            ratios = [their / our for their, our in zip(theirs, ours, strict=True)]
-            print(
-                f"{folder.name}: {size / median(ours):,.0f} images/s decoded by us, {size / median(theirs):,.0f} by "
-                f"ImageFolder and DataLoader, {available_cores()} workers each; ratio {median(ratios):.2f}",
-                flush=True,
-            )
-        for folder in (small, large, photographs):
-            print(f"{folder.name}: peak memory of download and normalize {peak_memory(folder):,.0f} MiB", flush=True)
+    few, many, some = (1_000, 7_000, 200) if arguments.quick else (10_000, 70_000, 2_000)
+    size = "{}x{}".format(*PHOTOGRAPH)
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
+        small = small_pictures(Path(scratch, "few"), few)
+        large = small_pictures(Path(scratch, "many"), many)
+        album = photographs(Path(scratch, "album"), few)
+        page = photographs(Path(scratch, "page"), some)
+        print(f"{available_cores()} cores\n\n| pictures | stage | peak memory, MB | seconds |\n|---|---|---|---|")
+        for folder, name in (
+            (small, f"{few:,} of 28x28"),
+            (large, f"{many:,} of 28x28"),
+            (album, f"{few:,} of {size}"),
+        ):
+            for stage in (pack, decode):
+                megabytes, seconds = peak_memory(stage, folder)
+                print(f"| {name} | {stage.__name__} | {megabytes:.0f} | {seconds:.1f} |", flush=True)
+        pack(page)
+        print("\n| pictures | ours, images/s | ImageFolder and DataLoader, images/s | ratio |\n|---|---|---|---|")
+        print(f"| {many:,} of 28x28 | {compare(large, many)} |", flush=True)
+        print(f"| {some:,} of {size} | {compare(page, some)} |", flush=True)
 
 
-def make_images(folder: Path, count: int, size: tuple[int, int]) -> Path:
-    """A class tree of PNGs, of smooth noise so that they compress as pictures do."""
+def small_pictures(folder: Path, count: int) -> Path:
+    """A folder of PNG files of 28x28 grey pixels in ten classes, as easily packed as MNIST."""
     generator = np.random.default_rng(0)
-    for label in ("a", "b"):
-        (folder / label).mkdir(parents=True)
+    for name in range(10):
+        (folder / str(name)).mkdir(parents=True)
     for i in range(count):
-        coarse = generator.integers(0, 256, (size[0] // 4, size[1] // 4), np.uint8)
-        Image.fromarray(coarse).resize(size[::-1]).save(folder / "ab"[i % 2] / f"{i}.png")
+        pixels = np.zeros((28, 28), dtype=np.uint8)
+        pixels[6:22, 9:19] = generator.integers(0, 256, (16, 10))
+        Image.fromarray(pixels).save(folder / str(i % 10) / f"{i}.png")
     return folder
 
 
-def our_seconds(folder: Path) -> float:
-    """Seconds to decode all images into uint8 arrays, checked and packed before."""
-    raw = folder.parent / f"{folder.name}.raw"
-    if not raw.exists():
-        raw.mkdir()
-        open_source(folder).download(raw)
-    start = time.perf_counter()
-    with open_source(raw).read(raw, raw) as dataset:
-        for split in dataset.splits.values():
-            for _ in split.chunks:
-                pass
-    return time.perf_counter() - start
+def photographs(folder: Path, count: int) -> Path:
+    """A folder of JPEG files in two classes: a hundred pictures, each under many names."""
+    generator = np.random.default_rng(0)
+    for name in "ab":
+        (folder / name).mkdir(parents=True)
+    (folder / "source.yaml").write_text(f"image_size: [{SIDE}, {SIDE}]\n")
+    for i in range(count):
+        path = folder / "ab"[i % 2] / f"{i}.jpg"
+        if i < 100:
+            coarse = Image.fromarray(generator.integers(0, 256, (PHOTOGRAPH[1] // 8, PHOTOGRAPH[0] // 8, 3), np.uint8))
+            coarse.resize(PHOTOGRAPH, Image.Resampling.BICUBIC).save(path, quality=90)
+        else:
+            os.link(folder / "ab"[i % 2] / f"{i % 100}.jpg", path)
+    return folder
 
 
-def torchvision_seconds(folder: Path) -> float:
-    """Seconds of an ImageFolder's decoding into uint8 tensors through a DataLoader."""
+def pack(folder: Path) -> None:
+    """What `download` does with the pictures."""
+    raw = folder.with_name(folder.name + ".raw")
+    raw.mkdir()
+    ImagesSource(folder).download(raw)
+
+
+def decode(folder: Path) -> None:
+    """What `normalize` does with what was packed, as far as the arrays of bytes."""
+    raw = folder.with_name(folder.name + ".raw")
+    with ImagesSource(raw).read(raw, raw.parent) as dataset:
+        for name, split in dataset.splits.items():
+            shape = (len(split.labels), *dataset.shape)
+            write_array(folder.with_name(f"{folder.name}.{name}.npy"), split.chunks, shape, np.uint8)
+
+
+def compare(folder: Path, count: int) -> str:
+    """The row's figures: ours, torchvision's, the ratio of the medians."""
+    ours, theirs = [], []
+    for _ in range(ROUNDS + 1):
+        ours.append(count / timed(lambda: decode(folder)))
+        theirs.append(count / timed(lambda: image_folder(folder)))
+    ours, theirs = ours[1:], theirs[1:]
+    return f"{spread(ours)} | {spread(theirs)} | {median(ours) / median(theirs):.2f}"
+
+
+def spread(speeds: list[float]) -> str:
+    """Median, least and most."""
+    return f"{median(speeds):,.0f} ({min(speeds):,.0f} to {max(speeds):,.0f})"
+
+
+def image_folder(folder: Path) -> np.ndarray:
+    """All pictures in one array by torchvision's ImageFolder and a DataLoader with a worker a core."""
     from torch.utils.data import DataLoader
+    from torchvision import transforms
     from torchvision.datasets import ImageFolder
-    from torchvision.transforms import Compose, Grayscale, PILToTensor
 
-    images = ImageFolder(folder, Compose([Grayscale(), PILToTensor()]))
+    steps: list[Callable] = [transforms.PILToTensor()]
+    if (folder / "source.yaml").exists():
+        steps.insert(0, transforms.Resize((SIDE, SIDE)))
+    else:
+        steps.insert(0, transforms.Grayscale())
+    pictures = ImageFolder(str(folder), transforms.Compose(steps))
+    shape = tuple(pictures[0][0].shape)
+    images = np.empty((len(pictures), *shape), dtype=np.uint8)
+    start = 0
+    for batch, _ in DataLoader(pictures, batch_size=256, num_workers=available_cores()):
+        images[start : start + len(batch)] = batch.numpy()
+        start += len(batch)
+    return images
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that the work takes."""
     start = time.perf_counter()
-    for _ in DataLoader(images, batch_size=256, num_workers=available_cores()):
-        pass
+    work()
     return time.perf_counter() - start
 
 
-def peak_memory(folder: Path) -> float:
-    """MiB that download and normalize take at most, in a process of their own, its largest worker added."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(_download_and_normalize, folder).result()
+def peak_memory(stage: Callable[[Path], None], folder: Path) -> tuple[float, float]:
+    """Megabytes that the stage's processes hold of their own at most, and its seconds, in a process of its own."""
+    process = multiprocessing.get_context("spawn").Process(target=stage, args=(folder,))
+    start = time.perf_counter()
+    process.start()
+    peak = 0
+    while process.is_alive():
+        peak = max(peak, sum(own_memory(each) for each in [process.pid or 0, *descendants(process.pid or 0)]))
+        process.join(0.05)
+    if process.exitcode:
+        raise SystemExit(process.exitcode)
+    return peak / 1e6, time.perf_counter() - start
 
 
-def _download_and_normalize(folder: Path) -> float:
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        raw = Path(scratch, folder.name)
-        raw.mkdir()
-        open_source(folder).download(raw)
-        normalize(raw, Path(scratch, "normalized"), Path(scratch, "pictures"))
-    peaks = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(peaks) / 1024
+def descendants(pid: int) -> list[int]:
+    """The processes that the process started, and theirs."""
+    children = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children += [int(child) for child in path.read_text().split()]
+        except OSError:
+            continue
+    return children + [other for child in children for other in descendants(child)]
+
+
+def own_memory(pid: int) -> int:
+    """Bytes of memory that belong to the process alone, and its share of what it has in common with others."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss_Anon:"))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from src.errors import MnistryError
 
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO")
+"""Without those that are programs to be run, as EPS is."""
 TURNED = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height."""
 
@@ -27,7 +29,7 @@ def decode_picture(file: Path | IO[bytes], shape: tuple[int, int, int], name: st
         # rest. Squared, since EXIF data may turn it.
         mode = "L" if channels == 1 else "RGB"
         opened.draft(mode, (2 * max(height, width),) * 2)
-        picture = _flatten(ImageOps.exif_transpose(opened)).convert(mode)
+        picture = _converted(_flatten(_turned(opened)), mode)
         if picture.size != (width, height):
             # Averaging shrinks without aliasing; growing wants something smooth.
             averages = picture.width >= width and picture.height >= height
@@ -46,8 +48,9 @@ def measure_picture(file: Path | IO[bytes], name: str | None = None) -> tuple[in
         width, height = opened.size[::-1] if turned else opened.size
         # A JPEG at an eighth of its size takes less time, and all of its data are still read.
         if opened.draft(None, (1, 1)):
+            opened.load()
             return len(_flatten(opened).getbands()), height, width
-        picture = _flatten(ImageOps.exif_transpose(opened))
+        picture = _flatten(_turned(opened))
         return len(picture.getbands()), picture.height, picture.width
 
 
@@ -58,7 +61,7 @@ def _opened(file: Path | IO[bytes], name: str) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as opened:
+            with Image.open(file, formats=FORMATS) as opened:
                 yield opened
     except UnidentifiedImageError:
         raise MnistryError(
@@ -72,6 +75,17 @@ def _opened(file: Path | IO[bytes], name: str) -> Iterator[Image.Image]:
         raise MnistryError(f"{name}: {reason[:1].lower()}{reason[1:]}") from None
 
 
+def _turned(picture: Image.Image) -> Image.Image:
+    """The picture as its EXIF data say; itself where they say nothing, since Pillow would copy it."""
+    # A PNG may have them after its pixels.
+    picture.load()
+    return picture if picture.getexif().get(ExifTags.Base.Orientation, 1) == 1 else ImageOps.exif_transpose(picture)
+
+
+def _converted(picture: Image.Image, mode: str) -> Image.Image:
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
 def _flatten(picture: Image.Image) -> Image.Image:
     """The picture in mode L where it is grey, else RGB, in 8 bits, with black behind its transparent parts."""
     if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
@@ -80,7 +94,7 @@ def _flatten(picture: Image.Image) -> Image.Image:
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture)
-    return picture.convert("L" if grey else "RGB")
+    return _converted(picture, "L" if grey else "RGB")
 
 
 def _from_16_bits(array: np.ndarray) -> Image.Image:

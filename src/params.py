@@ -1,9 +1,10 @@
 """The params of params.yaml, typed: their choices and ranges."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from src.yaml_files import Number, Section, Tuple, read_yaml
 
@@ -104,10 +105,18 @@ def make_recipe(model: str, content: Any) -> Recipe:
     return recipe.model_validate(content)
 
 
+def _folder_name(name: str) -> str:
+    # It becomes part of the stages' command lines, where a shell would split or read it. Marks above and below letters,
+    # as Hindi and Thai have them, are not among \w.
+    if not re.fullmatch(r"(?![.+-])([\w.+-]|[^\x00-\x7f\s])+", name):
+        raise ValueError("expected a folder's name of letters, digits, ., _, + and -")
+    return name
+
+
 class Params(Section):
     """All of params.yaml."""
 
-    dataset: Annotated[str, Field(pattern=r"^[^/\\]+$")]
+    dataset: Annotated[str, AfterValidator(_folder_name)]
     model: Literal["linear", "mlp", "cnn", "resnet"]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: Annotated[str, Field(pattern=r"^[a-z]+(:\d+)?$")]

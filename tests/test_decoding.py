@@ -1,4 +1,5 @@
 import io
+import zlib
 
 import numpy as np
 import pytest
@@ -57,6 +58,53 @@ def test_exif_orientation_is_followed():
     assert measure_picture(encoded(ramp(), "TIFF", exif=exif)) == (1, 4, 3)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize(
+    ("orientation", "turned"),
+    [
+        (1, lambda array: array),
+        (2, np.fliplr),
+        (3, lambda array: np.rot90(array, 2)),
+        (4, np.flipud),
+        (5, np.transpose),
+        (6, lambda array: np.rot90(array, -1)),
+        (7, lambda array: np.rot90(array, 2).T),
+        (8, np.rot90),
+    ],
+)
+def test_every_exif_orientation_gives_its_exact_pixels(kind, orientation, turned):
+    """Turned and mirrored as the standard says of each; the measure agrees."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    expected = turned(np.asarray(ramp()))
+    buffer = encoded(ramp(), kind, exif=exif)
+    assert measure_picture(buffer) == (1, *expected.shape)
+    np.testing.assert_array_equal(decode_picture(buffer, (1, *expected.shape))[0], expected)
+
+
+def test_palette_gives_its_colours():
+    """With a transparent one, which shows black."""
+    picture = Image.new("P", (3, 1))
+    picture.putpalette([10, 20, 30, 200, 100, 50, 1, 2, 3])
+    picture.putdata([0, 1, 2])
+    pixels = decode_picture(encoded(picture, "PNG", transparency=2), (3, 1, 3))
+    assert pixels[:, 0].T.tolist() == [[10, 20, 30], [200, 100, 50], [0, 0, 0]]
+    assert measure_picture(encoded(picture, "GIF"))[0] == 3
+
+
+def test_16_bits_a_channel_of_colour():
+    """The upper eight; a PNG file made by hand, since Pillow writes none."""
+
+    def chunk(name, content):
+        checked = name + content
+        return len(content).to_bytes(4, "big") + checked + zlib.crc32(checked).to_bytes(4, "big")
+
+    header = (1).to_bytes(4, "big") * 2 + bytes([16, 2, 0, 0, 0])
+    pixels = zlib.compress(bytes([0, 0xFF, 0xFF, 0x80, 0x01, 0, 0]))
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    assert decode_picture(io.BytesIO(content), (3, 1, 1)).ravel().tolist() == [255, 128, 0]
+
+
 @pytest.mark.parametrize(("mode", "channels"), [("1", 1), ("L", 1), ("LA", 1), ("P", 1), ("RGB", 3), ("RGBA", 3)])
 def test_colour_is_told_from_grey(mode, channels):
     """By the mode, and by the palette's colours where there is one."""
@@ -82,6 +130,13 @@ def test_what_is_no_picture_is_named(content):
     """Empty, or a header alone."""
     with pytest.raises(MnistryError, match=r"^x\.png: "):
         decode_picture(io.BytesIO(content), (1, 2, 2), "x.png")
+
+
+def test_program_for_a_printer_is_not_run():
+    """Pillow would have Ghostscript draw it."""
+    program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 2 2\n%%EndComments\nshowpage\n"
+    with pytest.raises(MnistryError, match=r"^x\.png: not a picture that can be read"):
+        measure_picture(io.BytesIO(program), "x.png")
 
 
 def photograph(size=(1604, 1200)):
@@ -128,8 +183,8 @@ def test_floating_point_pixels_are_refused():
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_half_a_picture_is_refused(kind):
     """Of every kind, by both functions."""
-    content = encoded(photograph((64, 48)), kind).getvalue()
-    for read in (lambda file: measure_picture(file, "x"), lambda file: decode_picture(file, (3, 48, 64), "x")):
+    content = encoded(photograph((640, 480)), kind).getvalue()
+    for read in (lambda file: measure_picture(file, "x"), lambda file: decode_picture(file, (3, 480, 640), "x")):
         with pytest.raises(MnistryError, match=r"^x: "):
             read(io.BytesIO(content[: len(content) // 2]))
 

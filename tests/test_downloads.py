@@ -1,5 +1,7 @@
 import hashlib
 import threading
+import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -33,7 +35,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(CONTENT)))
             self.end_headers()
             body = {"half": CONTENT[: len(CONTENT) // 2], "wrong": CONTENT[::-1]}.get(how, CONTENT)
-            if how == "stalls":
+            if how == "drips":
+                with suppress(OSError):
+                    for byte in CONTENT:
+                        time.sleep(0.01)
+                        self.wfile.write(bytes([byte]))
+            elif how == "stalls":
                 self.wfile.write(CONTENT[:10])
                 self.server.stopped.wait(10)
             else:
@@ -87,6 +94,7 @@ def test_passing_faults_are_tried_again(server, tmp_path, how, tries):
         ("500", "500 Internal Server Error", 3),
         ("half", "broke off after 5000 of 10000 bytes", 3),
         ("stalls", "stopped for 0.3 s", 3),
+        ("drips", "too slow: ", 1),
         ("hangs", "no answer within 0.3 s", 3),
         ("wrong", f"a damaged file (MD5 {hashlib.md5(CONTENT[::-1]).hexdigest()}, expected {MD5})", 1),
         ("circle", "redirects in a circle", 31),

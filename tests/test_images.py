@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from src.errors import MnistryError
 from src.sources import open_source
+from src.sources.images import ImagesDescription
 from src.sources.listing import natural_key, sorted_classes
+from tests.conftest import PROJECT
 
 
 def png(value=0, size=(4, 3), mode="L"):
@@ -41,6 +44,7 @@ def put(folder, name, content):
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
 
 
 def tree(folder, *classes, split="", count=5):
@@ -134,21 +138,33 @@ def test_train_and_test_csvs(folder):
     assert greys(splits["test"][0]) == [2, 3]
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_csv_without_a_header_with_splits(folder):
+    """The third column."""
+    for i in range(4):
+        put(folder, f"{i}.png", png(i))
+    put(folder, "LABELS.CSV", "0.png,a,train\n1.png,b,train\n2.png,a,test\n3.png,b,test\n")
+    splits = load(folder)[2]
+    assert (greys(splits["train"][0]), greys(splits["test"][0])) == ([0, 1], [2, 3])
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tgz"])
 @pytest.mark.parametrize("top", ["", "dataset/"])
-def test_archive_gives_what_the_folder_gives(folder, tmp_path, kind, top):
+@pytest.mark.parametrize("layout", ["tree", "CSV"])
+def test_archive_gives_what_the_folder_gives(folder, tmp_path, kind, top, layout):
     """With or without a folder of its own inside."""
     tree(folder, "a", "b")
+    if layout == "CSV":
+        put(folder, "labels.csv", "".join(f"{'ab'[i % 2]}/{i}.png,{i % 3}\n" for i in range(10)))
     expected = load(folder)
     archived = tmp_path / "sources" / "archived"
     archived.mkdir()
-    files = list(folder.rglob("*.png"))
+    files = [path for path in folder.rglob("*") if path.is_file()]
     if kind == "zip":
         with zipfile.ZipFile(archived / "all.zip", "w") as archive:
             for file in files:
                 archive.write(file, top + file.relative_to(folder).as_posix())
     else:
-        with tarfile.open(archived / f"all.{kind}", "w:gz" if kind == "tar.gz" else "w") as archive:
+        with tarfile.open(archived / f"all.{kind}", "w" if kind == "tar" else "w:gz") as archive:
             for file in files:
                 archive.add(file, top + file.relative_to(folder).as_posix())
     actual = load(archived, "raw2")
@@ -160,21 +176,34 @@ def test_archive_gives_what_the_folder_gives(folder, tmp_path, kind, top):
 def test_same_images_same_bytes_whatever_the_order_and_the_workers(folder, tmp_path, monkeypatch):
     """Neither times, nor the file system's order, nor the number of processes."""
     tree(folder, "a", "b", count=80)
-    load(folder, "first")
+    monkeypatch.setattr("src.parallel.available_cores", lambda: 3)
+    monkeypatch.setattr("src.sources.packed.available_cores", lambda: 3)
+    first = load(folder, "first")[2]
     for path in folder.rglob("*.png"):
         os.utime(path, (0, 0))
     monkeypatch.setattr("src.parallel.available_cores", lambda: 1)
+    monkeypatch.setattr("src.sources.packed.available_cores", lambda: 1)
     listed = Path.iterdir
     monkeypatch.setattr(Path, "iterdir", lambda self: sorted(listed(self), reverse=True))
-    load(folder, "second")
+    second = load(folder, "second")[2]
+    for split in ("train", "test"):
+        np.testing.assert_array_equal(first[split][0], second[split][0])
+        assert first[split][1] == second[split][1]
     for name in ("images.bin", "listing.csv", "images.yaml"):
         assert (tmp_path / "first/mine" / name).read_bytes() == (tmp_path / "second/mine" / name).read_bytes()
 
 
-def test_class_names_of_any_script(folder):
-    """Spaces, dots, CJK, emoji."""
-    tree(folder, "a b.c", "お", "🙂")
-    assert set(load(folder)[0]) == {"a b.c", "お", "🙂"}
+@pytest.mark.parametrize("layout", ["tree", "CSV"])
+def test_class_names_of_any_script(folder, layout):
+    """Spaces, dots, CJK, emoji; as strings, sorted."""
+    names = ["a b.c", "お", "🙂"]
+    if layout == "tree":
+        tree(folder, *names)
+    else:
+        put(folder, "labels.csv", "".join(f"{i}.png,{names[i % 3]}\n" for i in range(9)))
+        for i in range(9):
+            put(folder, f"{i}.png", png(i))
+    assert list(load(folder)[0]) == names
 
 
 def test_source_yaml_sets_what_cannot_be_guessed(folder):
@@ -186,6 +215,16 @@ def test_source_yaml_sets_what_cannot_be_guessed(folder):
     assert class_names == ("b", "a")
     assert shape == (3, 2, 5)
     assert len(splits["test"][0]) in (10, 11)
+
+
+def test_source_yaml_of_the_documentation_is_accepted(folder):
+    """The example with all keys, with the values that are the defaults but for the size, colour and classes."""
+    text = (PROJECT / "docs/datasets.md").read_text("utf-8")
+    example = text.partition("```yaml\n")[2].partition("```")[0]
+    tree(folder, "daisy", "rose")
+    put(folder, "source.yaml", example)
+    assert load(folder)[:2] == (("rose", "daisy"), (1, 32, 32))
+    assert set(yaml.safe_load(example)) == set(ImagesDescription.model_fields)
 
 
 def test_hidden_files_are_ignored(folder):
@@ -247,7 +286,18 @@ def test_file_listed_twice_alike_is_a_warning(folder, capsys):
     [
         ({"labels.csv": ""}, "labels.csv: empty; expected a row a picture"),
         ({"labels.csv": "path,label\n"}, "labels.csv: a header without rows"),
-        ({"labels.csv": "ä.png,ä\n".encode("latin-1")}, "labels.csv: not UTF-8 text"),
+        ({"labels.csv": "ä.png,ä\n".encode("latin-1")}, "labels.csv: not UTF-8 text (byte 0); save it as UTF-8"),
+        ({"labels.csv": "a.png,a\n".encode("utf-16")}, "labels.csv: not UTF-8 text (byte 0); save it as UTF-8"),
+        ({"labels.csv": "file;label\na.png;a\n"}, "labels.csv:1: 1 column; expected 2, with commas between them"),
+        (
+            {"labels.csv": "image,label,category\na.png,a,x\n"},
+            "labels.csv:1: columns label and category may each be the label; rename all but one",
+        ),
+        ({"labels.csv": "a.png,a,valid\n", "a.png": png()}, "labels.csv:1: split 'valid'; expected train or test"),
+        (
+            {"train.csv": "a.png,a\nb.png,b\n", "test.csv": "a.png,a\n", "a.png": png(), "b.png": png()},
+            "test.csv:1: a.png is listed for both train and test; remove one row",
+        ),
         ({"labels.csv": '"a.png,x\n'}, "labels.csv:1: not a row of a CSV file"),
         (
             {"labels.csv": "img,y\na.png,x\n", "a.png": png()},
@@ -267,13 +317,19 @@ def test_file_listed_twice_alike_is_a_warning(folder, capsys):
         ({"a.csv": "", "b.csv": ""}, "two layouts at once: a.csv, b.csv"),
         ({"train.csv": "x.png,a,test\n", "other.csv": ""}, "two layouts at once"),
         ({"all.zip": "x", "a/0.png": "x"}, "two layouts at once: all.zip, and beside it a"),
+        ({"a.zip": b"", "b.zip": b""}, "two layouts at once: a.zip, and beside it b.zip"),
+        (
+            {"all.7z": b"7z"},
+            "all.7z: beside the folders; expected pictures in a folder a class, or a CSV, or one archive",
+        ),
         ({"all.zip": b"PK\x03\x04 cut off"}, "all.zip: damaged or cut off"),
         ({"all.tar.gz": b"\x1f\x8b\x08 cut off"}, "all.tar.gz: damaged or cut off"),
+        ({"mine/train/a/0.png": png(), "mine/test/a/0.png": png()}, "mine/: the only folder; move what is in it up"),
         ({}, "no pictures; expected folders a class, or a CSV"),
         ({"train/a/0.png": png(), "test/a/0.png": png()}, "1 class (a); expected two or more"),
         (
             {"train/a/0.png": png(), "train/b/0.png": png()},
-            "train/: named like a split; expected both train/ and test/, or neither",
+            "train/: named like a split; expected both train/ and test/, in small letters, or neither",
         ),
         (
             {f"{s}/{c}/0.png": png() for s in ("train", "test") for c in "ab"} | {"c/0.png": png()},
@@ -298,6 +354,11 @@ def test_file_listed_twice_alike_is_a_warning(folder, capsys):
         (
             {"source.yaml": "class_names: [a, a]\n"},
             "class_names is ['a', 'a']; 'a' stands twice; expected each class once",
+        ),
+        ({"source.yaml": "torchvison: MNIST\n"}, "torchvison is not a known key; did you mean torchvision?"),
+        (
+            {"source.yaml": "torchvision: FakeData\ntrain: {}\ntest: {}\n", "a/0.png": png()},
+            "two layouts at once: source.yaml names a class of torchvision, and beside it is a; keep one",
         ),
         ({"source.yaml": "image_size: [0, 5]\n"}, "image_size.0 is 0; expected"),
         ({"source.yaml": "test_fraction: 1.5\n"}, "test_fraction is 1.5; expected"),
@@ -372,6 +433,62 @@ def test_archive_member_that_leaves_the_archive_is_refused(folder, name):
     assert f"member {name} leads out of the archive" in problems_of(folder)
 
 
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [
+        (tarfile.LNKTYPE, "../../outside"),
+        (tarfile.LNKTYPE, "/etc/passwd"),
+        (tarfile.SYMTYPE, "/etc/passwd"),
+        (tarfile.CHRTYPE, ""),
+        (tarfile.BLKTYPE, ""),
+        (tarfile.FIFOTYPE, ""),
+    ],
+)
+def test_archive_member_that_is_no_file_is_refused(folder, kind, target):
+    """Hard and symbolic links out of it, devices, pipes."""
+    with tarfile.open(folder / "all.tar", "w") as archive:
+        member = tarfile.TarInfo("a/0.png")
+        member.type, member.linkname = kind, target
+        archive.addfile(member)
+    assert "member a/0.png leads out of the archive or is no file; leave it out" in problems_of(folder)
+
+
+def test_tar_with_a_link_to_no_member_is_refused(folder):
+    """A hard link to what isn't there, of which tarfile has an error of its own."""
+    with tarfile.open(folder / "all.tar", "w") as archive:
+        member = tarfile.TarInfo("a/0.png")
+        member.type, member.linkname = tarfile.LNKTYPE, "a/1.png"
+        archive.addfile(member)
+    assert "all.tar: damaged or cut off" in problems_of(folder)
+
+
+def test_tar_with_two_members_of_one_name_is_refused(folder):
+    """One would silently replace the other."""
+    with tarfile.open(folder / "all.tar", "w") as archive:
+        for _ in range(2):
+            archive.addfile(tarfile.TarInfo("a/0.png"))
+    assert "member a/0.png stands twice; expected once" in problems_of(folder)
+
+
+def test_archive_that_this_system_cannot_hold_is_not_called_damaged(folder):
+    """A name that is too long here; a full disk ends the same way."""
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        archive.writestr(f"a/{'x' * 300}.png", png())
+    message = problems_of(folder)
+    assert "x.png: file name too long" in message
+    assert "damaged" not in message
+
+
+def test_zip_with_backslashes_is_read(folder):
+    """Some programs of Windows write them in place of slashes."""
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        for i in range(4):
+            member = zipfile.ZipInfo()
+            member.filename = f"{'ab'[i % 2]}\\{i}.png"
+            archive.writestr(member, png(i))
+    assert load(folder)[0] == ("a", "b")
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
 @pytest.mark.parametrize("part", ["half", "without its end"])
 def test_archive_that_is_cut_off_is_refused(folder, tmp_path, kind, part):
@@ -393,7 +510,11 @@ def test_zip_with_two_members_of_one_name_is_refused(folder):
         archive.writestr("a/0.png", png(1))
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("a/0.png", png(2))
-    assert "member a/0.png stands 2 times; expected once" in problems_of(folder)
+        archive.writestr("./b//0.png", png(1))
+        archive.writestr("b/0.png", png(2))
+    message = problems_of(folder)
+    assert "member a/0.png stands 2 times; expected once" in message
+    assert "member b/0.png stands 2 times; expected once" in message
 
 
 def test_zip_with_a_password_is_refused(folder):
@@ -452,6 +573,27 @@ def test_link_to_a_folder_outside_is_refused(folder, tmp_path):
     tree(tmp_path / "outside", "c")
     (folder / "c").symlink_to(tmp_path / "outside/c")
     assert "c/0.png: a link out of the dataset's folder; put the file itself there" in problems_of(folder)
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "all.zip"])
+def test_link_to_a_csv_or_an_archive_outside_is_refused(folder, tmp_path, name):
+    """And nothing there is read."""
+    (folder / name).symlink_to(put(tmp_path, "outside", "secret,a,b,c"))
+    message = problems_of(folder)
+    assert f"{name}: a link out of the dataset's folder; put the file itself there" in message
+
+
+def test_what_is_no_file_is_named(folder):
+    """A pipe, which would be waited on forever, and links that lead nowhere or in a circle."""
+    tree(folder, "a", "b")
+    os.mkfifo(folder / "a/pipe.png")
+    (folder / "a/circle.png").symlink_to("circle.png")
+    (folder / "a/nowhere.png").symlink_to("none.png")
+    message = problems_of(folder)
+    assert "mine: 3 problems" in message
+    assert "a/pipe.png: not a file; remove it" in message
+    assert "a/circle.png: too many levels of symbolic links" in message
+    assert "a/nowhere.png: no such file or directory" in message
 
 
 def test_letters_composed_and_decomposed_are_the_same(folder):

@@ -70,7 +70,8 @@ def test_recipe_is_the_chosen_models(params):
         ("normalize", "half", r"normalize is 'half'; expected a mapping"),
         ("normalize__method", "standart", r"did you mean standard\?"),
         ("device", "GPU", r"device is 'GPU'"),
-        ("dataset", "../mnist", r"dataset is '\.\./mnist'"),
+        ("dataset", "../mnist", r"dataset is '\.\./mnist'; expected a folder's name of letters, digits"),
+        ("dataset", "my flowers", "dataset is 'my flowers'; expected a folder's name of letters, digits"),
         ("seed", -1, r"seed is -1"),
         ("trian", {}, r"trian is not a known key; did you mean train\?"),
     ],
@@ -81,6 +82,19 @@ def test_wrong_value_is_named_with_what_was_expected(write_params, key, value, e
         read_params(write_params(**{key: value}))
     assert str(error.value).startswith(str(Path("params.yaml"))) or "params.yaml: " in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["emnist_letters", "2024-05.flowers", "花", "हिन्दी", "e\u0301te\u0301"])
+def test_dataset_may_be_named_in_any_script(write_params, name):
+    """Letters with marks of their own, too."""
+    assert read_params(write_params(dataset=name)).dataset == name
+
+
+@pytest.mark.parametrize("name", ["", "..", "-x", "a b", "a\u3000b", "a;b", "$(a)", "a'b", "a\nb"])
+def test_dataset_that_a_shell_would_read_is_refused(write_params, name):
+    """It becomes part of the stages' command lines."""
+    with pytest.raises(MnistryError, match="expected a folder's name of letters, digits"):
+        read_params(write_params(dataset=name))
 
 
 @pytest.mark.parametrize("section", ["seed", "models", "train"])

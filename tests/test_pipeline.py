@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from dvc_render.vega_templates import TEMPLATES
+from PIL import Image
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser import open_browser
@@ -253,6 +254,28 @@ def test_temporary_and_queued_experiments_run_their_copies_code(clone):
     assert all("changed code" in log or "cached" in log for log in logs)
     assert sum("changed code" in log for log in logs) >= 2
     clone.restore()
+
+
+def test_own_images_go_from_dvc_add_to_a_confusion_matrix(clone):
+    """In a temporary copy too, which has only what Git and DVC track; by the words of docs/datasets.md."""
+    folder = clone.path / "data/sources/flowers"
+    for i in range(40):
+        name = ("daisy", "모란")[i % 2]
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (10, 12), ((i, 200, 0), (200, 0, i))[i % 2]).save(folder / name / f"{i}.png")
+    clone.dvc("add", "data/sources/flowers")
+    clone.git("add", "data/sources")
+    clone.git("commit", "-qm", "Add flowers")
+    assert clone.git("status", "--short") == ""
+    output = clone.dvc("exp", "run", "--temp", "-n", "flowers", "-S", "dataset=flowers", "-S", "model=linear")
+    assert stages_run(output) == ["check", "download", "normalize", "train", "evaluate"]
+    (experiment,) = clone.git("for-each-ref", "--format=%(refname)", "refs/exps/*/*/flowers").split()
+    confusion = list(csv.DictReader(clone.git("show", f"{experiment}:metrics/confusion.csv").splitlines()))
+    assert {(row["actual"], row["predicted"]): int(row["count"]) for row in confusion} == {
+        ("daisy", "daisy"): 4, ("daisy", "모란"): 0, ("모란", "daisy"): 0, ("모란", "모란"): 4,
+    }  # fmt: skip
+    clone.git("reset", "-q", "--hard", "HEAD~1")
+    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,18 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tqdm import tqdm
 
+from src.errors import MnistryError
+from src.params import Models
 from src.training import Epoch, Score
 from stages import check, download, evaluate, normalize, run_stage, train, write_json
 from tests.conftest import PROJECT
@@ -82,6 +86,26 @@ def test_stages_write_what_the_design_promises(project, normalized):
     assert [row["class"] for row in rows(metrics / "classes.csv")] == list("0123456789")
 
 
+@pytest.mark.parametrize("model", Models.model_fields)
+def test_colour_goes_through_every_stage_with_every_model(project, write_params, model):
+    """FakeData of torchvision at 3x32x32: random pictures, so nothing to learn, but the shapes have to fit."""
+    write_params(model=model, **{f"models__{model}__epochs": 1})
+    source = project / "fake"
+    source.mkdir()
+    splits = "train: {size: 20}\ntest: {size: 9}\n"
+    arguments = "arguments: {image_size: [3, 32, 32], num_classes: 2}\n"
+    (source / "source.yaml").write_text(f"torchvision: FakeData\n{arguments}{splits}")
+    download.main(source, project / "raw/fake")
+    normalize.main(project / "raw/fake", project / "normalized", project / "pictures/dataset")
+    assert np.load(project / "normalized/train_images.npy").shape == (20, 3, 32, 32)
+    files = [project / name for name in ("c.safetensors", "train.json", "history.csv")]
+    train.main(project / "normalized", *files)
+    evaluate.main(
+        project / "normalized", files[0], files[2], *(project / n for n in ("metrics", "p.csv", "pictures/t"))
+    )
+    assert sum(int(row["count"]) for row in rows(project / "metrics/confusion.csv")) == 9
+
+
 def test_training_twice_gives_the_same_bytes(project, normalized):
     """The classifier, the history and the figures; another seed gives others."""
     outputs = []
@@ -141,6 +165,98 @@ def test_known_dataset_passes_the_check(project):
     """The file that `download` depends on is there."""
     check.main(project / "data/sources", project / "data/checked/digits")
     assert (project / "data/checked/digits").read_text() == "digits\n"
+
+
+def test_dataset_that_dvc_tracks_passes_the_check(project, write_params, capsys):
+    """Its folder may be not here yet: `dvc repro --pull` fetches it after the check."""
+    (project / "sources").mkdir()
+    (project / "sources/flowers.dvc").write_text("outs:\n- path: flowers\n")
+    write_params(dataset="flowers")
+    check.main(project / "sources", project / "checked")
+    assert "unless DVC fetches it now, run `dvc pull" in capsys.readouterr().out
+    assert (project / "checked").read_text() == "flowers\n"
+
+
+def test_file_in_place_of_a_folder_is_named(project, write_params):
+    """As `dvc import-url` leaves an archive where it isn't told a folder."""
+    (project / "sources").mkdir()
+    for name in ("flowers", "flowers.dvc"):
+        (project / "sources" / name).touch()
+    write_params(dataset="flowers")
+    with pytest.raises(MnistryError, match="sources/flowers: a file; expected a folder, with pictures or an archive"):
+        check.main(project / "sources", project / "checked")
+
+
+def run_python(project, *arguments):
+    """A process with our code in `project`; its exit status and all that it prints."""
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    result = subprocess.run(
+        [sys.executable, *arguments], cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
+    return result.returncode, result.stdout + result.stderr
+
+
+def test_bad_pictures_end_download_with_a_list(project):
+    """A failing exit status, no traceback, nothing written."""
+    source = project / "flowers"
+    for name in ("a/0.png", "a/1.png", "b/0.png"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(b"no picture")
+    status, output = run_python(project, "-m", "stages.download", str(source), str(project / "raw/flowers"))
+    assert status == 1
+    assert output.startswith("error: flowers: 4 problems; nothing was written\n  class 'b' has 1 image")
+    assert "Traceback" not in output
+    assert list((project / "raw").iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from stages import {stage}
+
+def interrupted(items, **_):
+    for number, item in enumerate(items):
+        if number == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield item
+
+{patch}
+{stage}.main(*map(Path, sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "patch"),
+    [
+        ("download", "import src.sources.packed as packed; packed.tqdm = interrupted"),
+        (
+            "normalize",
+            "write = normalize.write_array; normalize.chunks_of = lambda images: images[:, None]\n"
+            "normalize.write_array = lambda path, chunks, *rest: write(path, interrupted(chunks), *rest)",
+        ),
+    ],
+)
+def test_kill_in_the_middle_leaves_nothing_to_trust(project, stage, patch):
+    """Amid the packing of pictures and the writing of arrays; the next run gives what an undisturbed one gives."""
+    source = project / "flowers"
+    for i in range(40):
+        path = source / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (3, 2), i).save(path)
+    download.main(source, project / "whole/flowers")
+    if stage == "download":
+        folders, outputs = [source], [project / "raw/flowers"]
+    else:
+        folders, outputs = [project / "whole/flowers"], [project / "raw/flowers", project / "pictures"]
+    status, output = run_python(project, "-c", KILLED.format(stage=stage, patch=patch), *map(str, folders + outputs))
+    assert status == -signal.SIGKILL, output
+    assert [path.name for path in (project / "raw").iterdir()] == [".flowers.partial"]
+    main = {"download": download, "normalize": normalize}[stage].main
+    main(*folders, *outputs)
+    main(*folders, project / "again/flowers", *outputs[1:])
+    assert [path.name for path in (project / "raw").iterdir()] == ["flowers"]
+    for path in (project / "again/flowers").iterdir():
+        assert path.read_bytes() == (project / "raw/flowers" / path.name).read_bytes()
 
 
 @pytest.mark.parametrize("stage", ["check", "download", "normalize", "train", "evaluate"])

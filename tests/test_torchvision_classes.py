@@ -4,6 +4,7 @@ import hashlib
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from torchvision import datasets
 
 from src.errors import MnistryError
@@ -74,6 +75,30 @@ def test_archives_come_from_the_mirror_and_are_read_by_the_class(tmp_path, tiny)
     assert dataset.class_names[3] == "3 - three"
 
 
+@pytest.mark.parametrize("layout", ["tree", "CSVs"])
+def test_pictures_of_the_archives_give_the_archives_arrays(tmp_path, tiny, layout):
+    """As PNG files in either layout, numbered in the archives' order: the same bytes."""
+    source = source_of(tmp_path)
+    source.download(raw_folder(tmp_path))
+    expected, arrays = read(source, raw_folder(tmp_path))
+    folder, raw = tmp_path / "sources/pictures", tmp_path / "raw/pictures"
+    raw.mkdir()
+    for split, images in arrays.items():
+        rows = "filepath,label\n"
+        for i, (image, label) in enumerate(zip(images, expected.splits[split].labels, strict=True)):
+            path = folder / split / (str(label) if layout == "tree" else "") / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[0]).save(path)
+            rows += f"{path.relative_to(folder)},{label}\n"
+        if layout == "CSVs":
+            (folder / f"{split}.csv").write_text(rows)
+    open_source(folder).download(raw)
+    dataset, actual = read(open_source(raw), raw)
+    for split, images in arrays.items():
+        assert actual[split].tobytes() == images.tobytes()
+        assert dataset.splits[split].labels.tobytes() == expected.splits[split].labels.tobytes()
+
+
 def test_labels_may_count_from_1_and_images_be_transposed(tmp_path, tiny):
     """As in EMNIST; class names come from source.yaml."""
     source = source_of(tmp_path, transpose=True, class_names=["a", "b", "c", "d"])
@@ -139,6 +164,7 @@ def test_class_without_download_in_colour(tmp_path):
     [
         ({"torchvision": "MNISTT"}, r"torchvision has no data set 'MNISTT'; did you mean \w*MNIST\?"),
         ({"torchvision": "VisionDataset"}, "torchvision has no data set 'VisionDataset'"),
+        ({"torchvision": "ImageFolder"}, "torchvision has no data set 'ImageFolder'"),
         ({"arguments": {"colour": True}}, "torchvision's MNIST: .*colour"),
         ({"mirror": ["x"]}, r"mirror is not a known key; did you mean mirrors\?"),
         ({"train": 5}, "train is 5; expected"),
@@ -148,3 +174,12 @@ def test_mistakes_in_source_yaml_are_named(tmp_path, tiny, changes, message):
     """The key, the value and what would do."""
     with pytest.raises(MnistryError, match=message):
         source_of(tmp_path, **changes).download(raw_folder(tmp_path))
+
+
+def test_class_that_is_not_for_classification_is_named(tmp_path, monkeypatch):
+    """Its targets are pictures, boxes or texts."""
+    monkeypatch.setattr(datasets.FakeData, "__getitem__", lambda *_: (Image.new("L", (2, 2)), {"boxes": []}))
+    source = source_of(tmp_path, torchvision="FakeData", train={"size": 2}, test={"size": 2})
+    source.download(raw_folder(tmp_path))
+    with pytest.raises(MnistryError, match="torchvision's FakeData gives no number of a class for each image"):
+        read(source, raw_folder(tmp_path))

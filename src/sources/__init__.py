@@ -1,5 +1,6 @@
 """Where datasets come from: a folder of data/sources/ says how its raw files are got and read."""
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from src.errors import MnistryError
@@ -23,4 +24,7 @@ def open_source(folder: Path) -> Source:
         return TorchvisionSource.open(folder)
     if "scikit_learn" in keys:
         return DigitsSource.open(folder)
+    for key in sorted(map(str, keys)):
+        if near := get_close_matches(key, ("torchvision", "scikit_learn"), cutoff=0.8):
+            raise MnistryError(f"{description}: {key} is not a known key; did you mean {near[0]}?")
     return ImagesSource(folder)

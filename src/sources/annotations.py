@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from src.sources.links import leaves
 from src.sources.listing import Picture
 
 COLUMNS = {
@@ -38,7 +40,7 @@ def list_annotations(folder: Path, files: list[Path]) -> tuple[list[Picture], li
     problems: list[str] = []
     warnings: list[str] = []
     for file in files:
-        for where, picture in _read(folder, file, file.stem if len(files) == 2 else "", problems):
+        for where, picture in _read(folder, file, file.stem.lower() if len(files) == 2 else "", problems):
             earlier = pictures.setdefault(picture.path, picture)
             if earlier is picture:
                 continue
@@ -58,11 +60,17 @@ def _read(folder: Path, file: Path, split: str, problems: list[str]) -> Iterator
 
     split: that of the whole file, or empty.
     """
+    if leaves(file, folder):
+        problems.append(f"{file.name}: a link out of the dataset's folder; put the file itself there")
+        return
     rows = _rows(file, problems)
     first = next(rows, None)
     if first is None:
         return
     header = _header(first[1], split)
+    if isinstance(header, str):
+        problems.append(f"{file.name}:{first[0]}: {header}")
+        return
     columns = header or _headless(first[1], split)
     count = 0
     for number, row in rows if header else chain([first], rows):
@@ -97,15 +105,18 @@ def _rows(file: Path, problems: list[str]) -> Iterator[tuple[int, list[str]]]:
         problems.append(f"{file.name}:{reader.line_num}: not a row of a CSV file ({error})")
 
 
-def _header(row: list[str], split: str) -> Columns | None:
-    """Which columns the row names, or None where it is no header."""
+def _header(row: list[str], split: str) -> Columns | str | None:
+    """Which columns the row names, what is wrong with that, or None where it is no header."""
     names = [cell.strip().lower() for cell in row]
-    found = {
-        column: next((i for i, name in enumerate(names) if name in known), None) for column, known in COLUMNS.items()
-    }
-    if found["path"] is None or found["label"] is None:
+    found = {column: [i for i, name in enumerate(names) if name in known] for column, known in COLUMNS.items()}
+    if not found["path"] or not found["label"]:
         return None
-    return Columns(found["path"], found["label"], None if split else found["split"], len(row))
+    if split:
+        found["split"] = []
+    for column, places in found.items():
+        if len(places) > 1:
+            return f"columns {' and '.join(names[i] for i in places)} may each be the {column}; rename all but one"
+    return Columns(found["path"][0], found["label"][0], found["split"][0] if found["split"] else None, len(row))
 
 
 def _headless(row: list[str], split: str) -> Columns:
@@ -115,7 +126,8 @@ def _headless(row: list[str], split: str) -> Columns:
 def _picture(folder: Path, row: list[str], columns: Columns, split: str) -> Picture | str:
     """The row's picture, or what is wrong with the row."""
     if len(row) != columns.count:
-        return f"{len(row)} column{'' if len(row) == 1 else 's'}; expected {columns.count}"
+        commas = ", with commas between them" if len(row) == 1 and re.search("[;\t]", row[0]) else ""
+        return f"{len(row)} column{'' if len(row) == 1 else 's'}; expected {columns.count}{commas}"
     name, label = row[columns.path].strip(), row[columns.label].strip()
     if not name or not label:
         return f"no {'label' if name else 'file name'}"

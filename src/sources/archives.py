@@ -1,5 +1,6 @@
 """Unpacking an archive that somebody else made."""
 
+import os
 import stat
 import tarfile
 import zipfile
@@ -16,7 +17,7 @@ SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 def is_archive(path: Path) -> bool:
     """Whether the file's name is that of an archive that can be unpacked."""
-    return path.name.lower().endswith(SUFFIXES)
+    return path.name.lower().endswith(SUFFIXES) and path.is_file()
 
 
 def unpack(archive: Path, folder: Path) -> Path:
@@ -30,7 +31,10 @@ def unpack(archive: Path, folder: Path) -> Path:
             _unzip(archive, folder, problems)
         else:
             _untar(archive, folder, problems)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, KeyError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            # Not the archive's fault, such as a full disk, or a name that is too long for this system.
+            raise MnistryError(f"{archive}: {error.filename or folder}: {(error.strerror or '').lower()}") from None
         reason = str(error).partition("\n")[0]
         raise MnistryError(f"{archive}: damaged or cut off ({reason}); get it again") from None
     except RuntimeError as error:
@@ -43,15 +47,18 @@ def unpack(archive: Path, folder: Path) -> Path:
 
 def _unzip(archive: Path, folder: Path, problems: list[str]) -> None:
     with zipfile.ZipFile(archive) as file:
-        members = Counter(member.filename for member in file.infolist())
+        for member in file.infolist():
+            # Some programs of Windows write them, against the format.
+            member.filename = member.filename.replace("\\", "/")
+        members = Counter(PurePosixPath(member.filename) for member in file.infolist())
         problems += [f"member {name} stands {n} times; expected once" for name, n in members.items() if n > 1]
         problems += [
-            f"member {member.filename} leads out of the archive; leave it out"
+            f"member {member.filename} leads out of the archive or is a link; leave it out"
             for member in file.infolist()
             if _leaves(member.filename) or stat.S_ISLNK(member.external_attr >> 16)
         ]
         if not problems:
-            file.extractall(folder)
+            file.extractall(folder, file.infolist())
 
 
 def _untar(archive: Path, folder: Path, problems: list[str]) -> None:
@@ -59,6 +66,9 @@ def _untar(archive: Path, folder: Path, problems: list[str]) -> None:
         for member in file:
             if _leaves(member.name):
                 problems.append(f"member {member.name} leads out of the archive; leave it out")
+                continue
+            if not member.isdir() and os.path.lexists(folder / member.name):
+                problems.append(f"member {member.name} stands twice; expected once")
                 continue
             try:
                 file.extract(member, folder, filter="data")

@@ -18,6 +18,8 @@ TRIES = 3
 BACKOFF_SECONDS = 0.5
 """Before the second try; twice that before the third."""
 LONGEST_WAIT_SECONDS = 10
+SLOWEST = 1000
+"""Bytes a second, on average, below which a server isn't waited for."""
 CHUNK = 1 << 20
 
 
@@ -111,7 +113,8 @@ def _get(url: str, path: Path) -> None:
     try:
         with requests.get(url, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
             _check_status(response.status_code, response.headers.get("Retry-After", ""))
-            size = int(response.headers.get("Content-Length", 0))
+            length = response.headers.get("Content-Length", "")
+            size = int(length) if length.isdecimal() else 0
             _save(response.raw, path, size, f"{path.name.removesuffix('.partial')} from {urlsplit(url).netloc}")
     except requests.TooManyRedirects:
         raise AttemptFailedError("redirects in a circle") from None
@@ -129,7 +132,7 @@ def _check_status(status: int, retry_after: str) -> None:
         return
     failure = AttemptFailedError(f"{status} {http.client.responses.get(status, '')}".strip())
     failure.again = status == 429 or status >= 500
-    failure.wait = min(float(retry_after), LONGEST_WAIT_SECONDS) if retry_after.isdigit() else 0.0
+    failure.wait = min(float(retry_after), LONGEST_WAIT_SECONDS) if retry_after.isdecimal() else 0.0
     raise failure
 
 
@@ -137,16 +140,20 @@ def _save(body: object, path: Path, size: int, description: str) -> None:
     import urllib3
 
     assert isinstance(body, urllib3.HTTPResponse)
-    received = 0
+    received, start = 0, time.monotonic()
     with (
         path.open("wb") as file,
         tqdm(total=size or None, desc=description, unit="B", unit_scale=True, disable=None) as bar,
     ):
         try:
-            while chunk := body.read(CHUNK):
+            # What has come so far: `read` waits until a chunk is whole, however long that takes.
+            while chunk := body.read1(CHUNK):
                 file.write(chunk)
                 received += len(chunk)
                 bar.update(len(chunk))
+                seconds = time.monotonic() - start
+                if seconds > READ_SECONDS and received < SLOWEST * seconds:
+                    raise AttemptFailedError(f"too slow: {received} bytes in {seconds:.0f} s")
         except urllib3.exceptions.TimeoutError:
             raise AttemptFailedError(f"stopped for {READ_SECONDS} s after {received} bytes", again=True) from None
         except urllib3.exceptions.HTTPError:

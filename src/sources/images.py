@@ -18,6 +18,7 @@ from src.parallel import ordered_map
 from src.sources.archives import is_archive, unpack
 from src.sources.base import RawDataset, Split
 from src.sources.layouts import list_pictures
+from src.sources.links import leaves
 from src.sources.listing import Picture, class_problems, draw_split, is_ignored, name_labels, sorted_classes
 from src.sources.packed import decode_packed, pack, read_packed
 from src.sources.problems import refuse
@@ -116,6 +117,8 @@ class ImagesSource:
                 f"{self.folder}: two layouts at once: {archives[0].name}, and beside it {', '.join(others[:5])}; "
                 "expected one archive alone, or none"
             )
+        if leaves(archives[0], self.folder):
+            raise MnistryError(f"{archives[0]}: a link out of the dataset's folder; put the file itself there")
         return unpack(archives[0], scratch)
 
     def _description(self, unpacked: Path) -> ImagesDescription:

@@ -1,25 +1,23 @@
 """Which of the layouts a folder of images has, and the pictures in it."""
 
 import os
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from src.sources.annotations import list_annotations
+from src.sources.links import leaves
 from src.sources.listing import Picture, is_ignored
 from src.sources.trees import list_tree
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-CACHED = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
-"""What DVC's own links lead to, where `cache.type` is symlink."""
 
 
 def list_pictures(folder: Path) -> tuple[list[Picture], list[str], list[str]]:
     """The pictures in the folder's own order, what is wrong, and what is only odd."""
-    files = sorted(path for path in folder.glob("*.csv") if not is_ignored(path.name))
-    names = {path.name for path in files}
+    files = sorted(path for path in folder.iterdir() if _is_csv(path))
+    names = {path.name.lower() for path in files}
     warnings: list[str] = []
     if not files:
         pictures, problems = list_tree(folder)
@@ -39,27 +37,27 @@ def list_pictures(folder: Path) -> tuple[list[Picture], list[str], list[str]]:
     return [replace(each, label=unicodedata.normalize("NFC", each.label)) for each in inside], problems, warnings
 
 
+def _is_csv(path: Path) -> bool:
+    return path.suffix.lower() == ".csv" and not is_ignored(path.name) and path.is_file()
+
+
 def _separate(folder: Path, pictures: Sequence[Picture]) -> tuple[list[Picture], list[str]]:
     """The pictures that can be read without leaving the folder; what is wrong with the others."""
-    top = folder.resolve()
     parents: dict[Path, bool] = {}
     inside, problems = [], []
     for picture in pictures:
         path = folder / picture.path
         if path.parent not in parents:
-            parents[path.parent] = path.parent.resolve().is_relative_to(top)
-        if not parents[path.parent] or (path.is_symlink() and _leaves(path, top)):
+            parents[path.parent] = path.parent.resolve().is_relative_to(folder.resolve())
+        if not parents[path.parent] or leaves(path, folder):
             problems.append(f"{picture.path}: a link out of the dataset's folder; put the file itself there")
+        elif path.exists() and not path.is_file():
+            problems.append(f"{picture.path}: not a file; remove it")
         elif not _is_text(picture.path):
             problems.append(f"{os.fsencode(picture.path)!r}: a name that isn't UTF-8; rename it")
         else:
             inside.append(picture)
     return inside, problems
-
-
-def _leaves(path: Path, top: Path) -> bool:
-    target = path.resolve()
-    return not target.is_relative_to(top) and not CACHED.search(target.as_posix())
 
 
 def _is_text(name: str) -> bool:

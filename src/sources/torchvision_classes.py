@@ -17,11 +17,15 @@ from pydantic import Field
 from tqdm import tqdm
 
 from src.errors import MnistryError
+from src.sources.archives import is_archive
 from src.sources.base import RawDataset, Split
 from src.sources.downloads import Downloads, NotFetchedError, file_md5
+from src.sources.listing import is_ignored
 from src.yaml_files import Section, Tuple, read_yaml, suggest
 
 CHUNK_IMAGES = 4096
+NO_DATA_SETS = ("VisionDataset", "DatasetFolder", "ImageFolder", "wrap_dataset_for_transforms_v2")
+"""What else torchvision.datasets offers."""
 
 
 class TorchvisionDescription(Section):
@@ -47,16 +51,27 @@ class TorchvisionDescription(Section):
 class TorchvisionSource:
     """The archives that a torchvision class downloads, read by that class."""
 
-    dataset: str
+    folder: Path
     description: TorchvisionDescription
+
+    @property
+    def dataset(self) -> str:
+        """Its name."""
+        return self.folder.name
 
     @classmethod
     def open(cls, folder: Path) -> "TorchvisionSource":
         """The source that the folder's source.yaml describes."""
-        return cls(folder.name, read_yaml(folder / "source.yaml", TorchvisionDescription))
+        return cls(folder, read_yaml(folder / "source.yaml", TorchvisionDescription))
 
     def download(self, raw: Path) -> None:
         """Fetch the archives: from MNISTRY_MIRROR, the source's mirrors or where torchvision finds them."""
+        others = sorted(path.name for path in self.folder.iterdir() if _is_data(path))
+        if others:
+            raise MnistryError(
+                f"{self.folder}: two layouts at once: source.yaml names a class of torchvision, and beside it "
+                f"{'is' if len(others) == 1 else 'are'} {', '.join(others[:5])}; keep one of them"
+            )
         everywhere = os.environ.get("MNISTRY_MIRROR", "").rstrip("/")
         mirrors = [f"{everywhere}/{self.dataset}"] if everywhere else []
         downloads = Downloads(self.dataset, mirrors + list(self.description.mirrors))
@@ -112,7 +127,7 @@ class TorchvisionSource:
         from torchvision import datasets
 
         name = self.description.torchvision
-        known = [name for name in datasets.__all__ if name not in ("VisionDataset", "DatasetFolder")]
+        known = [name for name in datasets.__all__ if name not in NO_DATA_SETS]
         if name not in known:
             raise MnistryError(f"{self.dataset}: torchvision has no data set {name!r}; {suggest(name, known)}")
         cls: Callable[..., Any] = getattr(datasets, name)
@@ -159,9 +174,16 @@ class TorchvisionSource:
 
     def _labels(self, dataset: Any) -> np.ndarray:
         labels = getattr(dataset, "targets", getattr(dataset, "labels", None))
-        if labels is None:
-            labels = [int(label) for _, label in dataset]
-        return np.asarray(labels, dtype=np.int64) - self.description.first_label
+        try:
+            if labels is None:
+                labels = [int(label) for _, label in dataset]
+            array = np.asarray(labels, dtype=np.int64)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise MnistryError(
+                f"{self.dataset}: torchvision's {self.description.torchvision} gives no number of a class "
+                f"for each image ({error}); it isn't for classification"
+            ) from None
+        return array - self.description.first_label
 
     def _chunks(self, dataset: Any, split: str) -> Iterator[np.ndarray]:
         for start in tqdm(range(0, len(dataset), CHUNK_IMAGES), desc=f"{self.dataset} {split}", disable=None):
@@ -172,6 +194,10 @@ class TorchvisionSource:
                     f"{self.dataset}: images of several sizes (height, width, channels): {sorted(sizes)}"
                 )
             yield np.stack(pictures).transpose((0, 3, 2, 1) if self.description.transpose else (0, 3, 1, 2))
+
+
+def _is_data(path: Path) -> bool:
+    return (path.is_dir() or is_archive(path) or path.suffix.lower() == ".csv") and not is_ignored(path.name)
 
 
 def _pixels(picture: Any) -> np.ndarray:

@@ -18,7 +18,8 @@ def list_tree(folder: Path) -> tuple[list[Picture], list[str]]:
     folders = [entry for entry in _entries(folder) if entry.is_dir()]
     names = {entry.name for entry in folders}
     problems = [
-        f"{entry.name}: beside the folders; expected pictures in a folder a class"
+        f"{entry.name}: beside the folders; expected pictures in a folder a class, or a CSV, or one archive "
+        "(.zip, .tar, .tar.gz or .tgz)"
         for entry in _entries(folder)
         if not entry.is_dir()
     ]
@@ -33,8 +34,11 @@ def list_tree(folder: Path) -> tuple[list[Picture], list[str]]:
         ]
         if named:
             return [], [
-                f"{entry.name}/: named like a split; expected both train/ and test/, or neither" for entry in named
+                f"{entry.name}/: named like a split; expected both train/ and test/, in small letters, or neither"
+                for entry in named
             ]
+        if len(folders) == 1 and any(entry.is_dir() for entry in _entries(folders[0])):
+            return [], [*problems, f"{folders[0].name}/: the only folder; move what is in it up, beside source.yaml"]
         splits = {"": folder}
     pictures = []
     for split, root in splits.items():
