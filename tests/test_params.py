@@ -24,19 +24,24 @@ def test_the_projects_params_are_valid_and_complete(default_params):
 
 
 def test_every_knob_is_explained():
-    """A comment stands above the first appearance of each key, or of its section's twin in an earlier recipe."""
-    explained, comment = set(), False
+    """A comment stands above the first appearance of each key, or of its section's twin in an earlier recipe.
+
+    Or behind it, where the key follows a list: DVC drops a line of comment there when it rewrites the file.
+    """
+    explained, comment, after_list = set(), False, False
     for line in (PROJECT / "params.yaml").read_text("utf-8").splitlines():
         key = re.match(r" *([a-z_]+):", line)
         if line.strip().startswith("#"):
+            assert not after_list, f"{line.strip()} stands where DVC drops it"
             comment = True
         elif key:
-            if comment:
+            if comment or "  # " in line:
                 explained.add(key[1])
             assert key[1] in explained | {"normalize", "train", "evaluate", "models", "method"}, (
                 f"{key[1]} has no comment"
             )
             comment = False
+        after_list = line.strip().startswith("- ")
 
 
 def test_number_without_dot_is_a_number(write_params):
