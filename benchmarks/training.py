@@ -26,13 +26,15 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from src.datasets import load_split
+from src.augmentation import Augmentation
+from src.datasets import load_info, load_split
 from src.devices import choose_device, choose_precision, describe_device, make_deterministic, place
 from src.inference import predict_logits
-from src.models import build_model
+from src.models import build_model, count_parameters
 from src.params import Params, Recipe, read_params
 from src.sources import open_source
 from src.training import evaluate, fit, make_optimizer
+from stages.train import make_augmentation
 
 RAW, NORMALIZED = Path("data/raw/mnist"), Path("data/normalized/mnist")
 IMAGES = 60_000
@@ -103,6 +105,7 @@ def main() -> None:
         f"`make bench`: {describe_device(device)}, {processor()}, torch {torch.__version__}; "
         f"medians of {rounds} rounds.\n",
         *tutorials_section(params, device, rounds, share),
+        *recipes_section(params, device),
         *scaling_section(params, device, rounds),
         *inference_section(params, device, rounds),
     ]
@@ -164,6 +167,25 @@ def target_row(
         f"| {name} | {accuracy:.4g} | {their_seconds:.0f} | {seconds:.2f} | {their_seconds / seconds:.0f} | {reached} "
         f"| {model}, epochs {recipe.epochs}, batch_size {recipe.batch_size}, learning_rate {recipe.learning_rate} |"
     )
+
+
+def recipes_section(params: Params, device: torch.device) -> list[str]:
+    """Each model's training as params.yaml has it, once."""
+    lines = [
+        "\n## Whole trainings\n",
+        "By params.yaml's recipes, augmentation included, on all 60,000 training images of MNIST, once each:\n",
+        "| model | parameters | epochs | s | s an epoch | test accuracy |",
+        "|---|---|---|---|---|---|",
+    ]
+    for model, recipe in params.models:
+        augment = make_augmentation(recipe.augment, load_info(NORMALIZED).normalization, 0, device)
+        seconds, accuracy = our_training(model, recipe, device, augment=augment)
+        parameters = count_parameters(build_model(model, recipe, (1, 28, 28), 10))
+        lines.append(
+            f"| {model} | {parameters:,} | {recipe.epochs} | {seconds:.1f} | {seconds / recipe.epochs:.2f} "
+            f"| {accuracy:.4f} |"
+        )
+    return lines
 
 
 def scaling_section(params: Params, device: torch.device, rounds: int) -> list[str]:
@@ -254,7 +276,12 @@ def raw_images() -> OneImageAtATime:
 
 
 def our_training(
-    model: str, recipe: Recipe, device: torch.device, seed: int = 0, count: int = IMAGES
+    model: str,
+    recipe: Recipe,
+    device: torch.device,
+    seed: int = 0,
+    count: int = IMAGES,
+    augment: Augmentation | None = None,
 ) -> tuple[float, float]:
     """Seconds of training on so many images, repeated where there are fewer, and the test accuracy reached."""
     images, labels = load_images(device, "train")
@@ -264,7 +291,7 @@ def our_training(
     network = place(build_model(model, recipe, (1, 28, 28), 10), device)
     nothing = images[:0], labels[:0]
     epochs = fit(
-        network, train, nothing, recipe,
+        network, train, nothing, recipe, augment=augment,
         generator=torch.Generator().manual_seed(seed), precision=choose_precision("auto", device, network),
     )  # fmt: skip
     seconds = timed(lambda: list(epochs))
