@@ -433,6 +433,16 @@ def test_archive_member_that_leaves_the_archive_is_refused(folder, name):
     assert f"member {name} leads out of the archive" in problems_of(folder)
 
 
+def test_hidden_files_of_an_archive_are_ignored(folder):
+    """Such as those that macOS puts beside the one folder."""
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        for i in range(4):
+            archive.writestr(f"flowers/{'ab'[i % 2]}/{i}.png", png(i))
+        for name in ("__MACOSX/flowers/a/._0.png", ".DS_Store", "flowers/.DS_Store", "flowers/a/Thumbs.db"):
+            archive.writestr(name, "x")
+    assert load(folder)[0] == ("a", "b")
+
+
 @pytest.mark.parametrize(
     ("kind", "target"),
     [
