@@ -78,7 +78,7 @@ def _unlisted(folder: Path, pictures: Sequence[Picture], csvs: str) -> tuple[lis
         return [f"two layouts at once: {csvs}, and pictures in {other[0]}/ that no row lists"], []
     if not unlisted:
         return [], []
-    return [], [f"{csvs}: {len(unlisted)} pictures in the folder have no row and are left out: {unlisted[0]}, ..."]
+    return [], [f"{csvs}: pictures without a row are left out: {len(unlisted)}, such as {unlisted[0]}"]
 
 
 def _picture_files(folder: Path) -> Iterator[str]:
