@@ -15,7 +15,7 @@ from src.batches import batches
 from src.inference import predict_logits
 from src.params import Recipe
 
-VALIDATION_BATCH_SIZE = 1000
+VALIDATION_BATCH_SIZE = 200
 
 
 @dataclass(frozen=True)
