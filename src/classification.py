@@ -55,16 +55,16 @@ def looks_inverted(classifier: Classifier, pixels: np.ndarray) -> bool:
     """Whether the image's light and dark look swapped, beside the images that the classifier was trained on.
 
     pixels: uint8, shape (C, H, W). It does where both the whole image and its border (its median) are nearer to the
-    negative of the training images' mean than to the mean itself. Only the method `standard` knows that mean, and
-    only in grey images a side that is clearly light or dark means anything: for others the answer is False.
+    negative of the training images' mean than to the mean itself, colours averaged. Only the method `standard` knows
+    that mean. One near the middle decides nothing; colour, with photographs' means near it, needs one further out.
     """
     normalization = classifier.dataset.normalization
-    mean = normalization.mean[0]
-    if normalization.method != "standard" or len(pixels) != 1 or abs(mean - 0.5) < 0.1:
+    side = np.mean(normalization.mean) - 0.5
+    if normalization.method != "standard" or abs(side) < (0.1 if len(pixels) == 1 else 0.25):
         return False
-    image = pixels[0] / 255
+    image = pixels.mean(0) / 255
     border = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
-    return all((value - 0.5) * (mean - 0.5) < 0 for value in (image.mean(), np.median(border)))
+    return all((value - 0.5) * side < 0 for value in (image.mean(), np.median(border)))
 
 
 def trained_on(lock: Path) -> Path:

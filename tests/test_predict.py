@@ -101,6 +101,17 @@ def test_inverted_is_never_said_without_a_known_mean():
     assert not looks_inverted(Classifier(plain.model, "linear", plain.recipe, info), white)
 
 
+@pytest.mark.parametrize(
+    ("mean", "expected"), [((0.1, 0.2, 0.3), True), ((0.9, 0.8, 0.9), False), ((0.3, 0.3, 0.3), False)]
+)
+def test_colour_looks_inverted_only_beside_a_clearly_dark_or_light_mean(mean, expected):
+    """Yellow is light: swapped beside dark training images, but not beside light ones, nor beside photographs."""
+    yellow = np.broadcast_to(np.array([255, 255, 0], np.uint8)[:, None, None], (3, 4, 4))
+    plain = dark_or_light()
+    info = DatasetInfo(("a", "b", "c"), (3, 4, 4), Normalization("standard", mean, (0.5,) * 3))
+    assert looks_inverted(Classifier(plain.model, "linear", plain.recipe, info), yellow) is expected
+
+
 def test_standard_input_is_read(model, tmp_path, monkeypatch, capsys):
     data = Path(grey(tmp_path / "white.png", 255)).read_bytes()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
