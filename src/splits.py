@@ -1,23 +1,28 @@
 """Splitting images into two sets by class."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from src.errors import MnistryError
 
 
 def stratified_split(
-    labels: np.ndarray, fraction: float, generator: np.random.Generator
+    labels: np.ndarray, fraction: float, generator: np.random.Generator, class_names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices kept and indices held out, both ascending, with `fraction` of each class held out.
 
-    labels: int64, shape (N,). At least one image of each class is kept and one held out;
+    labels: int64, shape (N,), of `class_names`. At least one image of each class is kept and one held out;
     raises MnistryError where a class has fewer than two. A fraction of 0 holds nothing out.
     """
     held_out = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels) if fraction > 0 else ():
         members = np.flatnonzero(labels == label)
         if len(members) < 2:
-            raise MnistryError(f"class {label} has 1 image: too few to split; add images or leave the class out")
+            raise MnistryError(
+                f"class {class_names[label]!r} has 1 training image: too few to hold one out; add images, "
+                "leave the class out or set train.validation_fraction to 0"
+            )
         count = min(max(round(len(members) * fraction), 1), len(members) - 1)
         held_out[generator.permutation(members)[:count]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)

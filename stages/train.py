@@ -63,7 +63,8 @@ def load_training_data(
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Images and labels to train on, and those to validate on, on the device."""
     images, labels = load_split(normalized, "train")
-    kept, held_out = stratified_split(labels, validation_fraction, np.random.default_rng(seed))
+    class_names = load_info(normalized).class_names
+    kept, held_out = stratified_split(labels, validation_fraction, np.random.default_rng(seed), class_names)
     on_device = torch.from_numpy(np.array(images)).to(device), torch.from_numpy(labels).to(device)
     if not len(held_out):
         return on_device, (on_device[0][:0], on_device[1][:0])

@@ -6,7 +6,7 @@ from src.splits import stratified_split
 
 
 def split(labels, fraction, seed=0):
-    return stratified_split(np.array(labels), fraction, np.random.default_rng(seed))
+    return stratified_split(np.array(labels), fraction, np.random.default_rng(seed), ("cat", "dog"))
 
 
 def test_each_class_gives_its_fraction():
@@ -40,5 +40,5 @@ def test_fraction_0_holds_nothing_out():
 
 def test_class_of_one_image_is_an_error():
     """It can't stand on both sides."""
-    with pytest.raises(MnistryError, match="class 1 has 1 image: too few to split"):
+    with pytest.raises(MnistryError, match="class 'dog' has 1 training image: too few to hold one out"):
         split([0, 0, 1], 0.5)

@@ -54,9 +54,10 @@ class DigitsSource:
         images = np.rint(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
         labels = table[:, -1]
         generator = np.random.default_rng(self.description.split_seed)
-        train, test = stratified_split(labels, self.description.test_fraction, generator)
+        class_names = tuple("0123456789")
+        train, test = stratified_split(labels, self.description.test_fraction, generator, class_names)
         yield RawDataset(
-            class_names=tuple("0123456789"),
+            class_names=class_names,
             shape=(1, 8, 8),
             splits={"train": Split(labels[train], [images[train]]), "test": Split(labels[test], [images[test]])},
         )
