@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
 
-CLOTHES = {"augment.shift": "0", "label_smoothing": "0.1"}
 SETTINGS = {
-    ("fashion_mnist", "mlp"): CLOTHES,
-    ("fashion_mnist", "cnn"): CLOTHES | {"augment.flip": "true"},
-    ("fashion_mnist", "resnet"): CLOTHES | {"augment.flip": "true"},
+    ("fashion_mnist", "mlp"): {"augment.shift": "0", "label_smoothing": "0.1"},
+    ("fashion_mnist", "cnn"): {"epochs": "12", "augment.flip": "true", "label_smoothing": "0.1"},
+    ("fashion_mnist", "resnet"): {"epochs": "16", "augment.flip": "true", "augment.shift": "0"},
 }
-"""What differs from params.yaml's recipes: clothes are centred already, and keep their class in a mirror."""
+"""What differs from params.yaml's recipes: clothes keep their class in a mirror, and take longer than digits."""
 
 DATASETS = ["digits", "mnist", "fashion_mnist"]
 MODELS = ["linear", "mlp", "cnn", "resnet"]
