@@ -41,6 +41,8 @@ def save_classifier(path: Path, classifier: Classifier) -> None:
 
 def load_classifier(path: Path) -> Classifier:
     """Read a classifier, ready for use on the CPU; raises MnistryError where the file isn't one."""
+    if path.is_dir():
+        raise MnistryError(f"{path}: a folder; expected a classifier's file")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads(file.metadata()[METADATA_KEY])

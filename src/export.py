@@ -25,6 +25,8 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=CLASSIFIER, metavar="FILE", help="the classifier (%(default)s)")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="its normalized dataset (what dvc.lock names)")
     arguments = parser.parse_args()
+    if arguments.onnx.is_dir():
+        raise MnistryError(f"{arguments.onnx}: a folder; expected the name of a file to write")
     from src.checkpoints import load_classifier
     from src.classification import load_test_split, trained_on
 

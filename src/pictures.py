@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
@@ -39,7 +40,7 @@ def font_families() -> list[str]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure as a PNG, without anything in it that changes from run to run."""
+    """Write the figure as its name says, PNG or JPEG, without anything in it that changes from run to run."""
     with warnings.catch_warnings():
         # A character that none of the fonts has is drawn as a box.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
@@ -50,7 +51,9 @@ def save(figure: Figure, path: Path) -> None:
                 text.set_fontfamily(font_families())
             # Dollars in class names are no mathematics.
             text.set_parse_math(False)
-        figure.savefig(path, dpi=DOTS_PER_INCH, facecolor="white", metadata={"Software": None})
+        _fit_titles(figure)
+        metadata = {"Software": None} if path.suffix.lower() == ".png" else None
+        figure.savefig(path, dpi=DOTS_PER_INCH, facecolor="white", metadata=metadata)
 
 
 def shorten(name: str, width: int) -> str:
@@ -117,10 +120,11 @@ def class_figures(precision: Sequence[float], recall: Sequence[float], class_nam
     figure, axis = _class_axis(class_names)
     places = range(len(class_names))
     axis.hlines(places, precision, recall, color=GREY, linewidth=1)
-    axis.plot(precision, places, "o", color=BLUE, label="precision")
-    axis.plot(recall, places, "D", color=ORANGE, markersize=5, label="recall")
+    # Rings, so that both are seen where they are equal; not cut at the ends of the axis.
+    axis.plot(precision, places, "o", color=BLUE, mfc="none", markersize=9, label="precision", clip_on=False)
+    axis.plot(recall, places, "D", color=ORANGE, markersize=4, label="recall", clip_on=False)
     lowest = min(*precision, *recall)
-    axis.set_xlim(left=max(lowest - (1 - lowest) * 0.1 - 0.002, -0.02), right=1 + (1 - lowest) * 0.03 + 0.001)
+    axis.set_xlim(max(min(lowest - (1 - lowest) * 0.1, 0.9), 0), 1)
     axis.grid(axis="both", color="#dddddd")
     axis.set_axisbelow(True)
     axis.set_title("Precision and recall of each class")
@@ -163,13 +167,14 @@ def reliability_diagram(bins: Sequence[Mapping[str, float]], error: float) -> Fi
     confidence, accuracy = ([row[name] for row in bins] for name in ("confidence", "accuracy"))
     upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="right confidence")
     upper.plot(confidence, accuracy, color=BLUE, marker="o", label="this classifier")
-    upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy", title=f"Reliability: calibration error {error:.4f}")
-    upper.legend(loc="upper left")
-    lower.bar(confidence, [row["images"] for row in bins], width=0.03, color=BLUE)
+    upper.set(xlim=(0, 1), ylim=(-0.02, 1.02), ylabel="accuracy", title=f"Reliability: calibration error {error:.4f}")
+    images = [row["images"] for row in bins]
+    lower.bar(confidence, images, width=0.03, color=BLUE)
     lower.set(xlabel="confidence: probability of the predicted class", ylabel="images", yscale="log")
-    lower.set_ylim(bottom=0.7)
+    lower.set_ylim(0.7, max(*images, 8) * 1.5)
     lower.yaxis.set_major_formatter("{x:,.0f}")
     lower.yaxis.set_minor_formatter(NullFormatter())
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -186,7 +191,7 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
                 label = {"train": "training", "validation": "validation"}[split]
                 axis.plot([row["epoch"] for row in history], values, color=colour, marker=marker, label=label)
         axis.set(xlabel="epoch", title={"loss": "Cross-entropy", "accuracy": "Accuracy"}[name])
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axis.legend()
     return figure
 
@@ -199,6 +204,18 @@ def _class_axis(class_names: Sequence[str]) -> tuple[Figure, Axes]:
     axis.set_yticks(range(size), [shorten(name, 24) for name in class_names])
     axis.set_ylim(size - 0.4, -0.6)
     return figure, axis
+
+
+def _fit_titles(figure: Figure) -> None:
+    """Shrink titles that are wider than their column of the figure."""
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    for axis in figure.axes:
+        places = axis.get_subplotspec()
+        assert places is not None
+        room = 0.97 * figure.bbox.width / places.get_gridspec().ncols
+        width = axis.title.get_window_extent(renderer).width
+        if width > room:
+            axis.title.set_fontsize(float(axis.title.get_fontsize()) * room / width)
 
 
 def _show(axis: Axes, image: np.ndarray) -> None:

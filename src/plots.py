@@ -1,10 +1,11 @@
 """One page with all charts and pictures, which needs no network: `python -m src.plots`, or `make plots`."""
 
+import argparse
 import base64
+import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from src.commands import run_command
@@ -30,42 +31,64 @@ table { border-spacing: 15px; }
 <script>SCRIPT</script>
 </head>
 <body>
+CHARTS
 {plot_divs}
 </body>
 </html>
 """
 
 
+CHARTS = "<!-- charts -->"
+"""Stands before them: Vega's own code holds much that looks like a page."""
+DATA = "var spec = "
+"""Stands before each chart's data, which are JSON."""
+
+
 def main() -> int:
-    """Have DVC draw the page, with arguments of `dvc plots show` such as revisions passed on."""
+    """Have DVC draw the page."""
+    parser = argparse.ArgumentParser(prog="python -m src.plots", description="Draw all charts and pictures.")
+    parser.add_argument("revisions", nargs="*", metavar="REVISION", help="to compare with the workspace, such as main")
+    revisions = parser.parse_args().revisions
     # The package carries all of Vega; nothing else here needs it.
     import vl_convert
 
     TEMPLATE.parent.mkdir(parents=True, exist_ok=True)
     bundle = vl_convert.javascript_bundle(vl_version=VEGA_LITE)  # type: ignore[call-arg]  # its stub lacks defaults
-    TEMPLATE.write_text(PAGE.replace("SCRIPT", bundle), "utf-8")
-    verb = "diff" if len(sys.argv) > 1 else "show"
-    command = ["dvc", "plots", verb, *sys.argv[1:], "--html-template", str(TEMPLATE), "--out", str(FOLDER)]
+    TEMPLATE.write_text(PAGE.replace("CHARTS", CHARTS).replace("SCRIPT", bundle), "utf-8")
+    verb = "diff" if revisions else "show"
+    command = ["dvc", "plots", verb, *revisions, "--html-template", str(TEMPLATE), "--out", str(FOLDER)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     TEMPLATE.unlink()
     if result.returncode:
         raise MnistryError(f"`{' '.join(command)}` failed: {result.stderr.strip()}")
     page = FOLDER / "index.html"
-    inline_pictures(page)
+    page.write_text(inline_pictures(escape_data(page.read_text("utf-8")), FOLDER), "utf-8")
+    shutil.rmtree(FOLDER / "static", ignore_errors=True)
     print(f"{page.resolve()}: open it in a browser")
     return 0
 
 
-def inline_pictures(page: Path) -> None:
-    """Put the PNGs that lie beside the page into it, so that it can be sent or moved as one file."""
+def escape_data(page: str) -> str:
+    """The page with `</` escaped in the charts' data: a class name could end the script that it stands in."""
+    start = page.index(CHARTS)
+    parts = [page[:start]]
+    while (found := page.find(DATA, start)) >= 0:
+        found += len(DATA)
+        _, end = json.JSONDecoder().raw_decode(page, found)
+        parts += [page[start:found], page[found:end].replace("</", "<\\/")]
+        start = end
+    return "".join(parts) + page[start:]
+
+
+def inline_pictures(page: str, folder: Path) -> str:
+    """The page with the PNGs that lie beside it in it, so that it can be sent or moved as one file."""
 
     def inlined(tag: re.Match[str]) -> str:
-        picture = page.parent / tag[1]
+        picture = folder / tag[1]
         content = base64.b64encode(picture.read_bytes()).decode()
         return f'<img alt="{picture.stem}" src="data:image/png;base64,{content}">'
 
-    page.write_text(re.sub(r'<img src="(static/[^"]+)">', inlined, page.read_text("utf-8")), "utf-8")
-    shutil.rmtree(page.parent / "static", ignore_errors=True)
+    return re.sub(r'<img src="(static/[^"]+)">', inlined, page)
 
 
 if __name__ == "__main__":

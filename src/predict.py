@@ -51,8 +51,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parsed = parser.parse_args(arguments)
     if bool(parsed.files) == bool(parsed.test):
         parser.error("expected either pictures or --test N")
-    if parsed.save and not parsed.test:
-        parser.error("--save needs --test N")
+    if not parsed.test and (parsed.save or parsed.data):
+        parser.error("--save and --data need --test N")
+    if parsed.test and parsed.invert:
+        parser.error("--invert is for pictures; --test takes the dataset's own")
+    if parsed.save and parsed.save.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        parser.error(f"--save: {str(parsed.save)!r}; expected a name that ends in .png or .jpg")
     if parsed.seed < 0:
         parser.error(f"--seed: {parsed.seed} is below 0")
     return parsed
@@ -105,6 +109,8 @@ def decode_all(
         for file in files:
             try:
                 if file == STANDARD_INPUT:
+                    if sys.stdin is None:
+                        raise MnistryError("standard input: closed; expected a picture")
                     yield STANDARD_INPUT, decode_picture(io.BytesIO(sys.stdin.buffer.read()), shape, "standard input")
                 else:
                     yield str(file), decode_picture(Path(file), shape)
@@ -117,9 +123,11 @@ def pictures_in(path: Path) -> list[Path]:
     """The file itself, or all pictures in the folder and the folders in it, hidden ones left out, sorted."""
     from PIL import Image
 
+    from src.decoding import FORMATS
+
     if not path.is_dir():
         return [path]
-    suffixes = set(Image.registered_extensions())
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
     found = [
         file
         for file in path.rglob("*")
@@ -158,7 +166,7 @@ def show(what: dict[str, str | int], best: list[tuple[str, float]], as_json: boo
     """Print an image's likeliest classes, flushed, on one line."""
     if as_json:
         predictions = [{"class": name, "probability": probability} for name, probability in best]
-        print(json.dumps(what | {"predictions": predictions}, ensure_ascii=False), flush=True)
+        print(json.dumps(what | {"predictions": predictions}), flush=True)
         return
     classes = ", ".join(f"{name} {probability:.1%}" for name, probability in best)
     head = f"{what['file']}" if "file" in what else f"test image {what['image']}, {what['actual']}"
@@ -178,10 +186,7 @@ def save_grid(pixels: "np.ndarray", results: list[tuple[str, float, str]], path:
         for best, probability, actual in results
     ]
     colours = [BLUE if best == actual else ORANGE for best, _, actual in results]
-    try:
-        save(image_grid(pixels, lines, colours, columns=max(round(len(pixels) ** 0.5), 1)), path)
-    except ValueError as error:
-        raise MnistryError(f"{path}: {error}; expected a name that ends in .png or .jpg") from None
+    save(image_grid(pixels, lines, colours, columns=max(round(len(pixels) ** 0.5), 1)), path)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def draw_dataset(
     with whole_folder(folder) as partial:
         grid = image_grid(images[drawn], captions, columns=max(round(len(drawn) ** 0.5), 1))
         save(grid, partial / "samples.png")
-        first = class_names[labels["train"][0]]
+        first = shorten(class_names[labels["train"][0]], 20)
         save(large_image(np.array(images[0]), f"First training image: {first}"), partial / "first_image.png")
         counts = {str(name): np.bincount(split, minlength=len(class_names)) for name, split in labels.items()}
         save(class_counts(counts, class_names), partial / "classes.png")

@@ -50,6 +50,11 @@ def test_other_file_is_refused(tmp_path, content):
         load_classifier(path)
 
 
+def test_folder_is_refused(tmp_path):
+    with pytest.raises(MnistryError, match="a folder; expected a classifier's file"):
+        load_classifier(tmp_path)
+
+
 def test_missing_file_is_named(tmp_path):
     """With what brings it back."""
     with pytest.raises(MnistryError, match="no such file; run `dvc repro` or `dvc checkout`"):

@@ -150,6 +150,7 @@ def test_only_characters_in_grey_are_centred(classes, shape, expected):
         ("POST", "/predict?drawn=1", b"", {}, 400, "the drawing: not a picture that can be read"),
         ("POST", "/predict", None, {"Content-Length": "-1"}, 411, "no Content-Length"),
         ("POST", "/predict", None, {"Content-Length": "99999999999"}, 413, "more than 16 MB"),
+        ("POST", "/predict", None, {"Content-Length": "9" * 5000}, 413, "more than 16 MB"),
         ("GET", "/", None, {"Host": "example.org"}, 403, "host 'example.org'; expected 127.0.0.1"),
     ],
 )
@@ -158,6 +159,15 @@ def test_bad_requests_are_told_what_is_wrong(server, method, path, body, headers
     assert answered == status
     assert message in json.loads(answer)["error"]
     assert ask(server, "GET", "/classifier")[0] == 200
+
+
+def test_damaged_address_is_answered(server):
+    """Which Python's own client doesn't send."""
+    with socket.create_connection(server.server_address[:2], timeout=10) as connection:
+        connection.sendall(f"GET http://[ HTTP/1.0\r\nHost: {demo.LOOPBACK}:{server.server_port}\r\n\r\n".encode())
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.0 400 ")
+    assert b"a damaged address" in answer
 
 
 def test_only_the_loopback_address_listens(server):

@@ -1,6 +1,7 @@
 """`python -m src.export`: what onnxruntime answers is what torch does."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from src.checkpoints import Classifier
 from src.classification import LabelledImages
 from src.datasets import DatasetInfo
 from src.errors import MnistryError
-from src.export import export
+from src.export import export, main
 from src.models import build_model
 from src.normalization import Normalization
 from src.params import Models, read_params
@@ -49,6 +50,12 @@ def test_every_model_answers_as_in_torch(name: str, split: LabelledImages, tmp_p
             expected = classifier.model(torch.from_numpy(split.inputs[:size])).softmax(1)
         assert probabilities.dtype == np.float32
         assert probabilities == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_folder_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["export", str(tmp_path), "--model", "missing"])
+    with pytest.raises(MnistryError, match="a folder; expected the name of a file to write"):
+        main()
 
 
 def test_weights_in_bfloat16_are_written_as_float32(split: LabelledImages, tmp_path: Path):

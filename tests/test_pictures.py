@@ -53,6 +53,35 @@ def test_pictures_are_the_same_bytes_and_opaque_without_warnings(tmp_path, name)
     assert len(np.unique(rgba.reshape(-1, 4), axis=0)) > 2
 
 
+def test_titles_stay_within_their_column(tmp_path):
+    """Capitals are wide: they are drawn smaller, and short captions aren't."""
+    figure = image_grid(np.zeros((2, 1, 8, 8), np.uint8), ["WHOLEWHEAT MUFFIN: 43.8%", "one"], columns=4)
+    save(figure, tmp_path / "grid.png")
+    wide, short = (axis.title for axis in figure.axes[:2])
+    assert wide.get_window_extent().width <= figure.bbox.width / 4
+    assert short.get_fontsize() == 10
+
+
+def test_jpeg_is_written_too(tmp_path):
+    save(learning_curves(HISTORY), tmp_path / "curves.jpg")
+    with Image.open(tmp_path / "curves.jpg") as picture:
+        assert picture.format == "JPEG"
+
+
+def test_a_single_epoch_is_a_whole_number():
+    """Its axis has no ticks between epochs."""
+    for axis in learning_curves(HISTORY).axes:
+        ticks = axis.xaxis.get_major_locator().tick_values(*axis.get_xlim())
+        assert all(tick == round(tick) for tick in ticks)
+
+
+def test_axis_of_precision_and_recall_ends_at_one():
+    """It begins at 0.9 at most, so that tiny differences look tiny."""
+    for values, left in (([1.0, 1.0, 0.999], 0.9), ([0.2, 0.5, 1.0], 0.12)):
+        axis = class_figures(values, values[::-1], NAMES[:3]).axes[0]
+        assert axis.get_xlim() == pytest.approx((left, 1))
+
+
 def test_photograph_is_drawn_small_and_without_values():
     """Its figure stays within a screen, whatever its pixels."""
     figure = large_image(np.zeros((3, 3000, 4000), np.uint8), "title")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from src.errors import MnistryError
 from src.models import build_model
 from src.normalization import Normalization
 from src.params import read_params
+from tests.conftest import PROJECT
 
 SHAPE = (1, 4, 4)
 
@@ -60,7 +62,8 @@ def test_files_and_folders_print_a_line_each(model, tmp_path, monkeypatch, capsy
     white = grey(tmp_path / "white.png", 255)
     black = grey(tmp_path / "folder" / "inner" / "black.PNG", 0)
     grey(tmp_path / "folder" / ".hidden.png", 0)
-    (tmp_path / "folder" / "notes.txt").write_text("no picture")
+    for other in ("notes.txt", "letter.pdf", "film.mpg"):
+        (tmp_path / "folder" / other).write_text("no picture")
     assert run(monkeypatch, "--model", model, white, str(tmp_path / "folder")) == 0
     assert capsys.readouterr().out == f"{white}: light 100.0%\n{black}: dark 100.0%\n"
 
@@ -136,6 +139,31 @@ def test_bad_files_are_named_and_do_not_stop_the_others(model, tmp_path, monkeyp
         assert line.startswith(f"error: {name}: ")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "cp1252"])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_names_that_cannot_be_printed_do_not_stop_the_others(model, tmp_path, encoding, options):
+    """A file name that isn't UTF-8, on a terminal that is strict about it or has few characters."""
+    odd = os.fsencode(tmp_path) + b"/caf\xe9 \xe3\x81\x8a.png"
+    names = [os.fsdecode(odd), grey(tmp_path / "white.png", 255)]
+    Image.new("L", (9, 7), 255).save(names[0])
+    result = subprocess.run(
+        [sys.executable, "-m", "src.predict", "--model", model, *options, *names],
+        capture_output=True, check=True, env=os.environ | {"PYTHONIOENCODING": encoding}, cwd=PROJECT,
+    )  # fmt: skip
+    lines = result.stdout.decode(encoding.split(":")[0]).splitlines()
+    assert len(lines) == 2
+    if options:
+        assert [json.loads(line)["file"] for line in lines] == names
+    else:
+        assert "caf\\udce9" in lines[0]
+
+
+def test_closed_standard_input_is_an_error(model, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert run(monkeypatch, "--model", model, "-") == 1
+    assert capsys.readouterr().err == "error: standard input: closed; expected a picture\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -143,7 +171,10 @@ def test_bad_files_are_named_and_do_not_stop_the_others(model, tmp_path, monkeyp
         (["a.png", "--test", "3"], "expected either pictures or --test N"),
         (["--test", "0"], "'0' is not a whole number from 1 on"),
         (["a.png", "--top", "x"], "'x' is not a whole number from 1 on"),
-        (["a.png", "--save", "b.png"], "--save needs --test N"),
+        (["a.png", "--save", "b.png"], "--save and --data need --test N"),
+        (["a.png", "--data", "b"], "--save and --data need --test N"),
+        (["--test", "3", "--invert"], "--invert is for pictures"),
+        (["--test", "3", "--save", "b"], "--save: 'b'; expected a name that ends in .png or .jpg"),
     ],
 )
 def test_wrong_arguments_end_with_status_2(arguments, message, capsys):

@@ -85,7 +85,11 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, routes: dict[str, Any]) -> None:
         try:
             self._check_host()
-            route = routes.get(urlsplit(self.path).path)
+            try:
+                path = urlsplit(self.path).path
+            except ValueError:
+                raise RequestError(HTTPStatus.BAD_REQUEST, "a damaged address; expected /") from None
+            route = routes.get(path)
             if route is None:
                 raise RequestError(HTTPStatus.NOT_FOUND, f"nothing at {self.path}")
             kind, body = route()
@@ -140,7 +144,8 @@ class Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdigit():
             raise RequestError(HTTPStatus.LENGTH_REQUIRED, "no Content-Length; send the picture's bytes as the body")
-        if int(length) > LARGEST_UPLOAD:
+        # Python reads no number of thousands of digits.
+        if len(length) > len(str(LARGEST_UPLOAD)) or int(length) > LARGEST_UPLOAD:
             limit = LARGEST_UPLOAD >> 20
             raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {limit} MB; choose a smaller picture")
         return self.rfile.read(int(length))
