@@ -2,6 +2,7 @@
 
 import csv
 import time
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,9 @@ from src.params import Augment, read_params
 from src.splits import stratified_split
 from src.training import Epoch, fit
 from stages import log, run_stage, write_json
+
+FEW_STEPS = 400
+"""The recipes are made for MNIST's 445 steps an epoch; with fewer than this in all, every model underfits."""
 
 
 def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path) -> None:
@@ -39,6 +43,12 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     )
     batch_size = min(recipe.batch_size, len(train[0]))
     log(f"batches of images {(batch_size, *info.shape)} and labels {(batch_size,)}")
+    steps = len(train[0]) // batch_size
+    if steps * recipe.epochs < FEW_STEPS:
+        log(
+            f"hint: {steps * recipe.epochs} steps in all are few; a small dataset takes more epochs, "
+            f"such as -S models.{params.model}.epochs={ceil(FEW_STEPS / steps)}"
+        )
     generator = torch.Generator().manual_seed(params.seed)
     augment = make_augmentation(recipe.augment, info.normalization, params.seed, device)
     history_csv.parent.mkdir(parents=True, exist_ok=True)

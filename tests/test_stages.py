@@ -116,6 +116,15 @@ def test_training_twice_gives_the_same_bytes(project, normalized):
     assert outputs[0] == outputs[1]
 
 
+def test_training_that_is_too_short_is_told(project, normalized, write_params, capsys):
+    """1,366 images in batches of 128 are 10 steps an epoch: 40 epochs are enough, 39 aren't."""
+    for epochs, hints in ((39, 1), (40, 0)):
+        write_params(model="linear", models__linear__epochs=epochs)
+        train.main(normalized, project / "c.safetensors", project / "train.json", project / "history.csv")
+        hint = "hint: 390 steps in all are few; a small dataset takes more epochs, such as -S models.linear.epochs=40\n"
+        assert capsys.readouterr().out.count(hint) == hints
+
+
 def test_training_never_opens_the_test_split(project, normalized):
     """It does without those files."""
     for path in normalized.glob("test_*"):
