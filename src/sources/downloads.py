@@ -157,7 +157,7 @@ def _answer(url: str) -> "requests.Response":
         except BaseException as error:
             answer.set_exception(error)
 
-    # Between two bytes the time-out of requests starts anew, so only another thread can stop to wait.
+    # The time-out of requests starts anew with each byte: what waits here has to be able to give up.
     threading.Thread(target=get, daemon=True).start()
     try:
         return answer.result(ANSWER_SECONDS)

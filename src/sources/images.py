@@ -55,7 +55,7 @@ class ImagesDescription(Section):
     @model_validator(mode="before")
     @classmethod
     def _nothing(cls, content: Any) -> Any:
-        """Of an empty file."""
+        """An empty file says as little as none."""
         return {} if content is None else content
 
 

@@ -37,9 +37,9 @@ def picture_files(folder: Path) -> Iterator[Path]:
     """The files below the folder that are pictures by their names."""
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not is_ignored(Path(parent, name))]
-        for name in files:
-            if name.lower().endswith(SUFFIXES) and not is_ignored(Path(parent, name)):
-                yield Path(parent, name)
+        for path in (Path(parent, name) for name in files if name.lower().endswith(SUFFIXES)):
+            if not is_ignored(path):
+                yield path
 
 
 def natural_key(text: str) -> str:
