@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.errors import MnistryError
 from src.normalization import Normalization
 
 
@@ -49,9 +50,18 @@ def load_split(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_array(path: Path, chunks: Iterable[np.ndarray], shape: tuple[int, ...], dtype: type) -> None:
-    """Write an array to a .npy file chunk by chunk along its first axis, never holding all of it."""
+    """Write an array to a .npy file chunk by chunk along its first axis, never holding all of it.
+
+    Raises MnistryError where the chunks together aren't of that shape.
+    """
+    count = 0
     with path.open("wb") as file:
         header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for chunk in chunks:
+            if chunk.shape[1:] != shape[1:]:
+                raise MnistryError(f"{path.name}: images of shape {chunk.shape[1:]}; expected {shape[1:]}")
             file.write(np.ascontiguousarray(chunk, dtype=dtype).data)
+            count += len(chunk)
+    if count != shape[0]:
+        raise MnistryError(f"{path.name}: {count} images; expected {shape[0]}, one a label")

@@ -89,7 +89,11 @@ def _converted(picture: Image.Image, mode: str) -> Image.Image:
 def _flatten(picture: Image.Image) -> Image.Image:
     """The picture in mode L where it is grey, else RGB, in 8 bits, with black behind its transparent parts."""
     if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
-        return _from_16_bits(np.asarray(picture))
+        array = np.asarray(picture)
+        if "transparency" in picture.info:
+            # The one grey that a PNG file names.
+            array = np.where(array == picture.info["transparency"], 0, array)
+        return _from_16_bits(array)
     grey = picture.mode in ("1", "L", "LA", "La") or (picture.mode == "P" and _grey_palette(picture))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")

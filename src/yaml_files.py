@@ -72,7 +72,10 @@ def _load(path: Path) -> Any:
         raise MnistryError(f"{path}: no such file; run from the project's top folder") from None
     except UnicodeDecodeError as error:
         raise MnistryError(f"{path}: not UTF-8 text ({error}); save it as UTF-8") from None
-    except yaml.YAMLError as error:
+    except RecursionError:
+        raise MnistryError(f"{path}: not valid YAML: nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
+        # ValueError from PyYAML for a date that isn't one, and for numbers of more than 4,300 digits.
         raise MnistryError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
 

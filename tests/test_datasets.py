@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
 from src.datasets import DatasetInfo, load_info, load_split, save_info, write_array
+from src.errors import MnistryError
 from src.normalization import Normalization
 
 
@@ -23,3 +25,17 @@ def test_array_written_in_chunks_is_the_array(tmp_path):
     assert isinstance(loaded, np.memmap)
     np.testing.assert_array_equal(loaded, images)
     np.testing.assert_array_equal(labels, np.arange(10))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ([(2, 1, 3, 2), (2, 1, 2, 3)], r"x\.npy: images of shape \(1, 2, 3\); expected \(1, 3, 2\)"),
+        ([(2, 1, 3, 2)], r"x\.npy: 2 images; expected 4, one a label"),
+        ([(2, 1, 3, 2)] * 3, r"x\.npy: 6 images; expected 4, one a label"),
+    ],
+)
+def test_chunks_of_another_shape_are_refused(tmp_path, shapes, message):
+    """Their bytes would be read as other pixels."""
+    with pytest.raises(MnistryError, match=message):
+        write_array(tmp_path / "x.npy", map(np.zeros, shapes), (4, 1, 3, 2), np.uint8)

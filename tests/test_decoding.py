@@ -44,6 +44,13 @@ def test_16_bits_are_scaled_to_8():
     assert decode_picture(encoded(picture, "PNG"), (1, 1, 3)).ravel().tolist() == [0, 100, 255]
 
 
+def test_transparent_grey_of_16_bits_shows_black():
+    """The one that the file names."""
+    picture = Image.fromarray(np.array([[0, 257 * 100, 65535]], dtype=np.uint16))
+    buffer = encoded(picture, "PNG", transparency=65535)
+    assert decode_picture(buffer, (1, 1, 3)).ravel().tolist() == [0, 100, 0]
+
+
 def test_transparency_shows_black():
     """In grey and in colour."""
     picture = Image.new("RGBA", (2, 1), (255, 255, 255, 0))

@@ -1,16 +1,30 @@
+import gc
+import gzip
 import hashlib
 import threading
 import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
+import requests
 
 from src.sources import downloads
 from src.sources.downloads import Downloads, NotFetchedError
 
 CONTENT = b"an archive" * 1000
 MD5 = hashlib.md5(CONTENT).hexdigest()
+
+
+LOCATIONS = {
+    "bytes": "/\xff\xfe",
+    "bracket": "http://[::1",
+    "dots": "http://a..b/",
+    "long": f"http://{'a' * 300}.com/",
+    "port": "http://127.0.0.1:99999/",
+}
+"""Addresses to be redirected to that make no sense."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -23,11 +37,31 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(int(how) if how.isdecimal() else (429, 500)[tries - 1])
             self.send_header("Content-Length", "0")
             self.end_headers()
-        elif how == "circle":
+        elif how == "circle" or how in LOCATIONS:
             self.send_response(302)
-            self.send_header("Location", self.path)
+            self.send_header("Location", LOCATIONS.get(how, self.path))
             self.send_header("Content-Length", "0")
             self.end_headers()
+        elif how == "busy":
+            self.send_response(503)
+            self.send_header("Retry-After", str(self.server.retry_after))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif how == "digits":
+            self.send_response(200)
+            self.send_header("Content-Length", "9" * 5000)
+            self.end_headers()
+        elif how == "gzip" and "gzip" in self.headers.get("Accept-Encoding", ""):
+            content = gzip.compress(CONTENT)
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+        elif how == "headers":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nName: ")
+            while not self.server.stopped.wait(0.01):
+                self.wfile.write(b"x")
         elif how == "hangs":
             self.server.stopped.wait(10)
         else:
@@ -54,6 +88,7 @@ class Handler(BaseHTTPRequestHandler):
 def server(monkeypatch):
     """A server on the loopback address; waits are short."""
     monkeypatch.setattr(downloads, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(downloads, "ANSWER_SECONDS", 1)
     monkeypatch.setattr(downloads, "BACKOFF_SECONDS", 0.01)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -98,6 +133,8 @@ def test_passing_faults_are_tried_again(server, tmp_path, how, tries):
         ("hangs", "no answer within 0.3 s", 3),
         ("wrong", f"a damaged file (MD5 {hashlib.md5(CONTENT[::-1]).hexdigest()}, expected {MD5})", 1),
         ("circle", "redirects in a circle", 31),
+        ("headers", "no whole answer within 1 s", 1),
+        ("digits", "Exceeds the limit", 1),
     ],
 )
 def test_lasting_faults_end_with_what_was_answered(server, tmp_path, how, answer, tries):
@@ -107,6 +144,16 @@ def test_lasting_faults_end_with_what_was_answered(server, tmp_path, how, answer
     assert f"{url(server, how)}: {answer}" in str(error.value)
     assert server.tries[how] == tries
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize("how", LOCATIONS)
+def test_redirect_to_what_is_no_address_is_one_place_that_failed(server, tmp_path, how):
+    """The next one is asked. requests leaves the connection open until it is collected."""
+    fetch(server, "fine", tmp_path, [url(server, how).removesuffix("/archive")])
+    assert (tmp_path / "archive").read_bytes() == CONTENT
+    assert server.tries[how] == 1
+    gc.collect()
 
 
 def test_refused_connection_is_named(server, tmp_path):
@@ -147,3 +194,40 @@ def test_file_without_checksum_is_taken_as_it_is(server, tmp_path):
     """Some of torchvision's sources state none."""
     Downloads("mine", []).fetch(url(server, "wrong"), tmp_path / "archive", None)
     assert (tmp_path / "archive").read_bytes() == CONTENT[::-1]
+
+
+def test_files_are_saved_as_they_are(server, tmp_path):
+    """No server is asked to compress them on the way."""
+    Downloads("mine", []).fetch(url(server, "gzip"), tmp_path / "archive", None)
+    assert (tmp_path / "archive").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("mirror", ["\0", "http://[::1", "http://a..b"])
+def test_mirror_that_makes_no_sense_is_one_that_failed(server, tmp_path, mirror):
+    """The next place is asked."""
+    fetch(server, "fine", tmp_path, [mirror])
+    assert (tmp_path / "archive").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("how", "retry_after", "waits"),
+    [("500", None, [0.01, 0.02]), ("busy", 3, [3, 3]), ("busy", 600, [10, 10]), ("busy", "soon", [0.01, 0.02])],
+)
+def test_waits_between_tries(server, tmp_path, monkeypatch, how, retry_after, waits):
+    """Twice as long each time, or what the server asks for, up to 10 s."""
+    server.retry_after = retry_after
+    waited = []
+    monkeypatch.setattr(downloads, "time", SimpleNamespace(sleep=waited.append))
+    with pytest.raises(NotFetchedError):
+        fetch(server, how, tmp_path)
+    assert waited == waits
+
+
+def test_connection_and_answers_have_their_time_outs(server, tmp_path, monkeypatch):
+    """Both are told to requests."""
+    asked = []
+    get = requests.get
+    monkeypatch.setattr(requests, "get", lambda url, **options: asked.append(options["timeout"]) or get(url, **options))
+    fetch(server, "fine", tmp_path)
+    assert asked == [(downloads.CONNECT_SECONDS, downloads.READ_SECONDS)]
+    assert downloads.CONNECT_SECONDS == 5

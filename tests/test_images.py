@@ -1,12 +1,16 @@
+import gzip
 import hashlib
 import io
 import os
+import re
 import shutil
 import stat
 import tarfile
+import unicodedata
 import zipfile
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -189,7 +193,7 @@ def test_same_images_same_bytes_whatever_the_order_and_the_workers(folder, tmp_p
     for split in ("train", "test"):
         np.testing.assert_array_equal(first[split][0], second[split][0])
         assert first[split][1] == second[split][1]
-    for name in ("images.bin", "listing.csv", "images.yaml"):
+    for name in ("images.bin", "listing.csv", "images.json"):
         assert (tmp_path / "first/mine" / name).read_bytes() == (tmp_path / "second/mine" / name).read_bytes()
 
 
@@ -233,6 +237,47 @@ def test_hidden_files_are_ignored(folder):
     for name in (".DS_Store", "a/Thumbs.db", "a/.hidden.png", ".git/config", "desktop.ini", "__MACOSX/a/0.png"):
         put(folder, name, "x")
     assert load(folder)[0] == ("a", "b")
+
+
+def test_class_may_be_called_as_a_file_of_dvc(folder):
+    """Such files themselves are no part of a dataset: of a class's folder, of an archive."""
+    tree(folder, "a", "c.dvc")
+    put(folder, "a.dvc", "outs:")
+    assert load(folder)[0] == ("a", "c.dvc")
+
+
+@pytest.mark.parametrize("name", [".git/a.txt", ".ipynb_checkpoints/a-checkpoint.ipynb", ".dvc/cache/._a.png"])
+def test_hidden_folder_without_pictures_is_ignored(folder, name):
+    """Beside the classes."""
+    tree(folder, "a", "b")
+    put(folder, name, "x")
+    assert load(folder)[0] == ("a", "b")
+
+
+@pytest.mark.parametrize("content", ["", "# Nothing yet.\n"])
+def test_empty_source_yaml_changes_nothing(folder, content):
+    """As if it weren't there."""
+    tree(folder, "a", "b")
+    put(folder, "source.yaml", content)
+    assert load(folder)[0] == ("a", "b")
+
+
+@pytest.mark.parametrize("target", ["../../outside.yaml", "nowhere.yaml", "/nowhere.yaml"])
+def test_source_yaml_that_is_a_link_elsewhere_is_refused(folder, tmp_path, target):
+    """Out of the folder or to nothing: it would be followed or ignored."""
+    tree(folder, "a", "b")
+    put(tmp_path, "outside.yaml", "color: rgb\n")
+    (folder / "source.yaml").symlink_to(target)
+    assert "source.yaml: a link out of its folder or to nothing; put the file itself there" in problems_of(folder)
+
+
+def test_two_source_yaml_are_refused(folder):
+    """Beside the archive and in it: one of them would be ignored."""
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        archive.writestr("source.yaml", "color: rgb\n")
+        archive.writestr("a/0.png", png())
+    put(folder, "source.yaml", "color: grey\n")
+    assert "two source.yaml, beside the archive and in it; keep one of them" in problems_of(folder)
 
 
 def test_all_problems_are_told_together(folder):
@@ -281,6 +326,65 @@ def test_file_listed_twice_alike_is_a_warning(folder, capsys):
     assert "warning: labels.csv:5: 0.png is listed twice" in capsys.readouterr().out
 
 
+def test_warnings_are_the_first_twenty(folder, capsys):
+    """And how many there are."""
+    for i in range(30):
+        put(folder, f"{i}.png", png(i))
+    put(folder, "labels.csv", "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(30)) * 2)
+    load(folder)
+    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 21
+    assert warnings[-1] == "warning: ... and 10 more"
+
+
+def test_name_with_a_line_break_stays_in_its_line(folder):
+    """It can't make up a problem."""
+    tree(folder, "a", "b")
+    put(folder, "a/x\n  b: 5 problems\u2028.png", "no picture")
+    assert r"a/x\n  b: 5 problems\u2028.png: not a picture that can be read" in problems_of(folder)
+
+
+def test_warning_of_a_name_that_is_no_text_can_be_printed(folder, capsys):
+    """Python wouldn't print it where standard output is strict."""
+    for i in range(4):
+        put(folder, f"{i}.png", png(i))
+    put(folder, "labels.csv", "0.png,a\n1.png,a\n2.png,b\n3.png,b\n")
+    try:
+        put(folder, os.fsdecode(b"\xff.png"), png())
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    load(folder)
+    assert r"pictures without a row are left out: 1, such as \udcff.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("label", ["a\x7f", "it\x92s", "\ufffe", "🙂", 'a"\\b'])
+def test_labels_of_any_characters_are_read_back(folder, label):
+    """YAML allows for fewer than JSON."""
+    for i in range(4):
+        put(folder, f"{i}.png", png(i))
+    quoted = label.replace('"', '""')
+    put(folder, "labels.csv", "".join(f'{i}.png,"{quoted if i % 2 else "-"}"\n' for i in range(4)))
+    assert load(folder)[0] == ("-", label)
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"class_names": 5}'])
+def test_raw_folder_without_what_was_found_out_is_named(folder, content):
+    """As after a download by another version."""
+    tree(folder, "a", "b")
+    load(folder)
+    resolved = folder.parent.parent / "raw/mine/images.json"
+    if content is None:
+        resolved.unlink()
+    else:
+        resolved.write_bytes(content)
+    source = open_source(resolved.parent)
+    with (
+        pytest.raises(MnistryError, match=r"images\.json: missing or damaged; run `dvc repro --force download`"),
+        source.read(resolved.parent, folder),
+    ):
+        pass
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
@@ -288,6 +392,13 @@ def test_file_listed_twice_alike_is_a_warning(folder, capsys):
         ({"labels.csv": "path,label\n"}, "labels.csv: a header without rows"),
         ({"labels.csv": "ä.png,ä\n".encode("latin-1")}, "labels.csv: not UTF-8 text (byte 0); save it as UTF-8"),
         ({"labels.csv": "a.png,a\n".encode("utf-16")}, "labels.csv: not UTF-8 text (byte 0); save it as UTF-8"),
+        *(
+            (
+                {"labels.csv": "a.png,a\n".encode(code)},
+                "labels.csv: not UTF-8 text (it has zero bytes); save it as UTF-8",
+            )
+            for code in ("utf-16-le", "utf-16-be", "utf-32-le")
+        ),
         ({"labels.csv": "file;label\na.png;a\n"}, "labels.csv:1: 1 column; expected 2, with commas between them"),
         (
             {"labels.csv": "image,label,category\na.png,a,x\n"},
@@ -315,6 +426,18 @@ def test_file_listed_twice_alike_is_a_warning(folder, capsys):
         ({f"Train/{c}/0.png": png() for c in "ab"} | {"Test/a/0.png": png()}, "Test/: named like a split"),
         ({f"{s}/{c}/0.png": png() for s in ("train", "val") for c in "ab"}, "val/: named like a split"),
         ({"a.csv": "", "b.csv": ""}, "two layouts at once: a.csv, b.csv"),
+        (
+            {"Train.csv": "0.png,a\n", "train.csv": "1.png,a\n", "test.csv": "2.png,a\n"},
+            "two layouts at once: Train.csv, test.csv, train.csv; expected one CSV, or train.csv and test.csv",
+        ),
+        (
+            {f"{c}/{i}.png": png() for c in ("a", "b", ".net") for i in range(2)},
+            ".net/: a hidden folder with pictures; rename it without the dot, or remove it",
+        ),
+        (
+            {f"{s}/{c}/{i}.png": png() for s in ("train", "test") for c in ("a", "b", ".net") for i in range(2)},
+            "test/.net/: a hidden folder with pictures",
+        ),
         ({"train.csv": "x.png,a,test\n", "other.csv": ""}, "two layouts at once"),
         ({"all.zip": "x", "a/0.png": "x"}, "two layouts at once: all.zip, and beside it a"),
         ({"a.zip": b"", "b.zip": b""}, "two layouts at once: a.zip, and beside it b.zip"),
@@ -361,6 +484,14 @@ def test_file_listed_twice_alike_is_a_warning(folder, capsys):
             "two layouts at once: source.yaml names a class of torchvision, and beside it is a; keep one",
         ),
         ({"source.yaml": "image_size: [0, 5]\n"}, "image_size.0 is 0; expected"),
+        ({"source.yaml": "image_size: [5, 10001]\n"}, "image_size.1 is 10001; expected less than or equal to 10000"),
+        ({"source.yaml": "class_names: [2024-13-45, b]\n"}, "source.yaml: not valid YAML: month must be in 1..12"),
+        ({"source.yaml": "class_names: " + "[" * 3000}, "source.yaml: not valid YAML: nested too deeply"),
+        ({"source.yaml": "split_seed: " + "9" * 5000}, "source.yaml: not valid YAML: "),
+        (
+            {"source.yaml": 'class_names: ["\u00e9", "e\u0301"]\n'},
+            "'\u00e9' stands twice; expected each class once",
+        ),
         ({"source.yaml": "test_fraction: 1.5\n"}, "test_fraction is 1.5; expected"),
         ({"source.yaml": "torchvision: MNIST\nimage_size: [2, 2]\n"}, "image_size is not a known key"),
     ],
@@ -514,6 +645,89 @@ def test_archive_that_is_cut_off_is_refused(folder, tmp_path, kind, part):
     assert f"all.{kind}: damaged or cut off" in problems_of(folder)
 
 
+@pytest.mark.parametrize("damage", ["zeroed header", "two archives in a row"])
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+def test_tar_with_more_behind_its_end_is_refused(folder, tmp_path, kind, damage):
+    """What stands there would be lost."""
+    tree(tmp_path / "whole", "a", "b", count=20)
+    name = shutil.make_archive(str(tmp_path / "all"), "tar", tmp_path / "whole")
+    content = bytearray(Path(name).read_bytes())
+    with tarfile.open(name) as archive:
+        start = archive.getmembers()[20].offset
+    if damage == "zeroed header":
+        content[start : start + 1024] = bytes(1024)
+    else:
+        content = content * 2
+    put(folder, f"all.{kind}", gzip.compress(content) if kind == "tar.gz" else bytes(content))
+    message = problems_of(folder)
+    assert f"all.{kind}: damaged or cut off (more stands behind the end of the archive); get it again" in message
+
+
+class UnflaggedInfo(zipfile.ZipInfo):
+    """A member whose name is UTF-8 without the flag that says so, as Linux's zip and macOS write it."""
+
+    encoding = "utf-8"
+
+    def _encodeFilenameFlags(self):  # noqa: N802
+        return self.filename.encode(self.encoding), self.flag_bits & ~0x800
+
+
+def test_zip_with_unflagged_utf_8_names_is_read(folder):
+    """Python by itself takes them for CP437."""
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        for i in range(4):
+            archive.writestr(UnflaggedInfo(f"{'éお'[i % 2]}/{i}.png"), png(i))
+    assert load(folder)[0] == ("é", "お")
+
+
+def test_zip_with_names_in_another_encoding_is_refused(folder, monkeypatch):
+    """Which one, nothing says."""
+    monkeypatch.setattr(UnflaggedInfo, "encoding", "cp932")
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        archive.writestr(UnflaggedInfo("お/0.png"), png())
+    message = problems_of(folder)
+    assert r"member b'\x82\xa8/0.png': a name that isn't UTF-8; pack it again with UTF-8 names" in message
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_member_that_is_a_file_and_a_folder_is_named(folder, kind):
+    """By its name in the archive."""
+    for name in ("a", "a/0.png"):
+        if kind == "zip":
+            with zipfile.ZipFile(folder / "all.zip", "a") as archive:
+                archive.writestr(name, png())
+        else:
+            with tarfile.open(folder / "all.tar", "a") as archive:
+                archive.addfile(tarfile.TarInfo(name))
+    message = problems_of(folder)
+    assert re.search(rf"all.{kind}: member a(/0.png)?: a file and a folder of one name; rename one of them", message)
+
+
+def test_zip_with_an_uncommon_compression_is_refused(folder):
+    """Its number is set in the member's headers."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a/0.png", png())
+    content = bytearray(buffer.getvalue())
+    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        content[content.index(signature) + offset] = 97
+    put(folder, "all.zip", bytes(content))
+    message = problems_of(folder)
+    assert "pack it with the common compression, deflate" in message
+    assert "password" not in message
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_archive_that_the_disk_cannot_hold_is_refused(folder, tmp_path, monkeypatch, kind):
+    """Before it is filled."""
+    tree(tmp_path / "whole", "a", "b")
+    put(tmp_path / "whole", "a/big.png", bytes(5000))
+    shutil.move(shutil.make_archive(str(tmp_path / "all"), kind, tmp_path / "whole"), folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4000))
+    message = problems_of(folder)
+    assert re.search(r"takes 5,[0-9]{3} bytes unpacked, and 4,000 are free on the disk; make room", message)
+
+
 def test_zip_with_two_members_of_one_name_is_refused(folder):
     """One would silently replace the other."""
     with zipfile.ZipFile(folder / "all.zip", "w") as archive:
@@ -602,6 +816,22 @@ def test_what_is_no_file_is_named(folder):
     assert "a/pipe.png: not a file; remove it" in message
     assert "a/circle.png: too many levels of symbolic links" in message
     assert "a/nowhere.png: no such file or directory" in message
+
+
+def test_order_and_class_names_are_the_same_composed_and_decomposed(folder, tmp_path):
+    """Of the files' names and of class_names in source.yaml."""
+    orders = []
+    for form in ("NFC", "NFD"):
+        other = tmp_path / "sources" / form
+        for split in ("train", "test"):
+            for i, name in enumerate(("é", "f", "g", "h")):
+                file = f"{split}/{'éb'[i % 2]}/{name}.png"
+                put(other, unicodedata.normalize(form, file), png(i))
+        put(other, "source.yaml", unicodedata.normalize(form, "class_names: [é, b]"))
+        class_names, _, splits = load(other)
+        assert class_names == ("é", "b")
+        orders.append((greys(splits["train"][0]), splits["train"][1]))
+    assert orders[0] == orders[1]
 
 
 def test_letters_composed_and_decomposed_are_the_same(folder):

@@ -143,9 +143,10 @@ class Clone:
         path.write_text(path.read_text("utf-8").replace(old, new, 1), "utf-8")
 
     def restore(self):
-        """What the README says brings everything back."""
-        self.git("checkout", "-q", ".")
-        self.dvc("checkout", "-q")
+        """By the README's words, and the code as it was."""
+        command = re.search(r"After a failed run, `(.+?)`", (PROJECT / "README.md").read_text("utf-8"))
+        self.run("sh", "-c", command[1])
+        self.git("checkout", "-q", "src", "stages")
 
     def metrics(self):
         return {path.name: path.read_bytes() for path in (self.path / "metrics").iterdir()}
@@ -274,6 +275,31 @@ def test_own_images_go_from_dvc_add_to_a_confusion_matrix(clone):
     assert {(row["actual"], row["predicted"]): int(row["count"]) for row in confusion} == {
         ("daisy", "daisy"): 4, ("daisy", "모란"): 0, ("모란", "daisy"): 0, ("모란", "모란"): 4,
     }  # fmt: skip
+    clone.git("reset", "-q", "--hard", "HEAD~1")
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("added", [False, True])
+def test_recovery_after_a_failed_run_keeps_new_pictures(clone, added):
+    """`dvc exp run` itself brings flowers.dvc up to date; going back on that would delete the picture."""
+    folder = clone.path / "data/sources/flowers"
+    for i in range(4):
+        (folder / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), i).save(folder / "ab"[i % 2] / f"{i}.png")
+    clone.dvc("add", "data/sources/flowers")
+    clone.git("add", "data/sources")
+    clone.git("commit", "-qm", "Add flowers")
+    before = clone.metrics()
+    Image.new("L", (4, 4), 9).save(folder / "a/new.png")
+    if added:
+        clone.dvc("add", "data/sources/flowers")
+    clone.dvc(
+        "exp", "run", "-S", "dataset=flowers", "-S", "model=linear", "-S", "train.validation_fraction=2", ok=False
+    )
+    clone.restore()
+    assert (folder / "a/new.png").exists()
+    assert clone.metrics() == before
+    assert (clone.path / "models" / "classifier.safetensors").exists()
     clone.git("reset", "-q", "--hard", "HEAD~1")
     shutil.rmtree(folder)
 

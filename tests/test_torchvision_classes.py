@@ -176,6 +176,57 @@ def test_mistakes_in_source_yaml_are_named(tmp_path, tiny, changes, message):
         source_of(tmp_path, **changes).download(raw_folder(tmp_path))
 
 
+@pytest.mark.parametrize("sizes", [[(3, 8, 8), (3, 9, 9)], [(3, 8, 4), (3, 4, 8)]])
+def test_splits_of_two_sizes_are_refused(tmp_path, sizes):
+    """Also where as many bytes would be as many other pixels."""
+    splits = {
+        split: {"size": 2, "image_size": list(size)} for split, size in zip(("train", "test"), sizes, strict=True)
+    }
+    source = source_of(tmp_path, torchvision="FakeData", **splits)
+    source.download(raw_folder(tmp_path))
+    with pytest.raises(MnistryError, match=r"images of several sizes \(height, width, channels\)"):
+        read(source, raw_folder(tmp_path))
+
+
+def test_chunks_of_two_sizes_are_refused(tmp_path, monkeypatch):
+    """Each chunk by itself is of one."""
+    monkeypatch.setattr("src.sources.torchvision_classes.CHUNK_IMAGES", 1)
+    monkeypatch.setattr(datasets.FakeData, "__getitem__", lambda _, i: (Image.new("L", ((2, 4), (4, 2))[i]), i))
+    source = source_of(tmp_path, torchvision="FakeData", train={"size": 2}, test={"size": 2})
+    source.download(raw_folder(tmp_path))
+    with pytest.raises(MnistryError, match=r"images of several sizes .*\(2, 4, 1\), \(4, 2, 1\)"):
+        read(source, raw_folder(tmp_path))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_empty_split_is_named(tmp_path, split):
+    """FakeData makes as many images as it is told."""
+    sizes = {"train": {"size": 2}, "test": {"size": 2}} | {split: {"size": 0}}
+    source = source_of(tmp_path, torchvision="FakeData", **sizes)
+    source.download(raw_folder(tmp_path))
+    with pytest.raises(MnistryError, match=f"tiny: no images in the {split} split"):
+        read(source, raw_folder(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("Dataset not found.\nDownload it"), r"Dataset not found\. Download it"),
+        (ModuleNotFoundError("No module named 'lmdb'"), "No module named 'lmdb'"),
+        (FileNotFoundError("Couldn't find any class folder"), "Couldn't find any class folder"),
+    ],
+)
+def test_class_that_cannot_be_used_is_named(tmp_path, monkeypatch, error, reason):
+    """As ImageNet, LSUN and HMDB51 can't; the reason is torchvision's."""
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(datasets.FakeData, "__init__", fail)
+    with pytest.raises(MnistryError, match=f"tiny: torchvision's FakeData: {reason}$"):
+        source_of(tmp_path, torchvision="FakeData").download(raw_folder(tmp_path))
+
+
 def test_class_that_is_not_for_classification_is_named(tmp_path, monkeypatch):
     """Its targets are pictures, boxes or texts."""
     monkeypatch.setattr(datasets.FakeData, "__getitem__", lambda *_: (Image.new("L", (2, 2)), {"boxes": []}))

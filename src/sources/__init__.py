@@ -7,6 +7,7 @@ from src.errors import MnistryError
 from src.sources.base import Source
 from src.sources.digits import DigitsSource
 from src.sources.images import ImagesSource
+from src.sources.links import leaves
 from src.sources.torchvision_classes import TorchvisionSource
 from src.yaml_files import read_keys
 
@@ -19,6 +20,8 @@ def open_source(folder: Path) -> Source:
     if not folder.is_dir():
         raise MnistryError(f"{folder}: not a folder; expected one with a source.yaml or with images")
     description = folder / "source.yaml"
+    if leaves(description, folder) or (description.is_symlink() and not description.exists()):
+        raise MnistryError(f"{description}: a link out of its folder or to nothing; put the file itself there")
     keys = read_keys(description) if description.exists() else set()
     if "torchvision" in keys:
         return TorchvisionSource.open(folder)

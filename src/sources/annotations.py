@@ -93,6 +93,10 @@ def _rows(file: Path, problems: list[str]) -> Iterator[tuple[int, list[str]]]:
     except UnicodeDecodeError as error:
         problems.append(f"{file.name}: not UTF-8 text (byte {error.start}); save it as UTF-8")
         return
+    if "\0" in text:
+        # UTF-16 and UTF-32 without a byte-order mark.
+        problems.append(f"{file.name}: not UTF-8 text (it has zero bytes); save it as UTF-8")
+        return
     if not text.strip():
         problems.append(f"{file.name}: empty; expected a row a picture: file name, label")
         return

@@ -32,22 +32,32 @@ def unpack(archive: Path, folder: Path) -> Path:
             _unzip(archive, folder, problems)
         else:
             _untar(archive, folder, problems)
+    except UnicodeDecodeError as error:
+        raise MnistryError(
+            f"{archive}: member {error.object!r}: a name that isn't UTF-8; pack it again with UTF-8 names"
+        ) from None
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        name = _inside(error.filename, folder)
+        raise MnistryError(f"{archive}: member {name}: a file and a folder of one name; rename one of them") from None
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, KeyError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             # Not the archive's fault, such as a full disk, or a name that is too long for this system.
-            raise MnistryError(f"{archive}: {error.filename or folder}: {(error.strerror or '').lower()}") from None
+            name = _inside(error.filename, folder) if error.filename else str(folder)
+            raise MnistryError(f"{archive}: {name}: {(error.strerror or '').lower()}") from None
         reason = str(error).partition("\n")[0]
         raise MnistryError(f"{archive}: damaged or cut off ({reason}); get it again") from None
+    except NotImplementedError as error:
+        raise MnistryError(f"{archive}: {error}; pack it with the common compression, deflate") from None
     except RuntimeError as error:
-        # Encrypted, or compressed in a way that zipfile doesn't know.
-        raise MnistryError(f"{archive}: {error}; pack it without a password, in the common way") from None
+        raise MnistryError(f"{archive}: {error}; pack it without a password") from None
     refuse(str(archive), problems)
-    entries = [entry for entry in folder.iterdir() if not is_ignored(entry.name)]
+    entries = [entry for entry in folder.iterdir() if not is_ignored(entry)]
     return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
 
 
 def _unzip(archive: Path, folder: Path, problems: list[str]) -> None:
-    with zipfile.ZipFile(archive) as file:
+    # Names without the flag of UTF-8 are mostly UTF-8 all the same; the format's old default is CP437.
+    with zipfile.ZipFile(archive, metadata_encoding="utf-8") as file:
         for member in file.infolist():
             # Some programs of Windows write them, against the format.
             member.filename = member.filename.replace("\\", "/")
@@ -58,6 +68,7 @@ def _unzip(archive: Path, folder: Path, problems: list[str]) -> None:
             for member in file.infolist()
             if _leaves(member.filename) or stat.S_ISLNK(member.external_attr >> 16)
         ]
+        _check_room(archive, folder, sum(member.file_size for member in file.infolist()))
         if not problems:
             file.extractall(folder, file.infolist())
 
@@ -65,6 +76,7 @@ def _unzip(archive: Path, folder: Path, problems: list[str]) -> None:
 def _untar(archive: Path, folder: Path, problems: list[str]) -> None:
     with tarfile.open(archive) as file:
         for member in file:
+            _check_room(archive, folder, member.size)
             _extract(file, member, folder / member.name, folder, problems)
             # All members would take a kilobyte each.
             file.members.clear()  # type: ignore[attr-defined]
@@ -73,9 +85,22 @@ def _untar(archive: Path, folder: Path, problems: list[str]) -> None:
         file.fileobj.seek(file.offset)
         if file.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError("no end of the archive")
-        # At the end of a compressed file stands its checksum.
-        while file.fileobj.read(1 << 20):
-            pass
+        # Read on: at the end of a compressed file stands its checksum.
+        while block := file.fileobj.read(1 << 20):
+            if block.strip(b"\0"):
+                raise tarfile.ReadError("more stands behind the end of the archive")
+
+
+def _check_room(archive: Path, folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise MnistryError(f"{archive}: takes {size:,} bytes unpacked, and {free:,} are free on the disk; make room")
+
+
+def _inside(path: str, folder: Path) -> str:
+    """The path from `folder`, which is gone by the time that it is read, where it lies in there."""
+    name = os.path.relpath(path, folder)
+    return path if name.startswith("..") else name
 
 
 def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, folder: Path, problems: list[str]) -> None:

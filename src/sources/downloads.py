@@ -3,17 +3,26 @@
 import hashlib
 import http.client
 import shutil
+import threading
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
 from src.errors import MnistryError
 
+if TYPE_CHECKING:
+    # At run time it is imported where it is used: it takes a while.
+    import requests
+
 CONNECT_SECONDS = 5
 READ_SECONDS = 20
+ANSWER_SECONDS = 60
+"""For all of the headers, those of redirects included."""
 TRIES = 3
 BACKOFF_SECONDS = 0.5
 """Before the second try; twice that before the third."""
@@ -105,13 +114,17 @@ def _copy(source: Path, path: Path) -> None:
         shutil.copyfile(source, path)
     except OSError as error:
         raise AttemptFailedError((error.strerror or str(error)).lower()) from None
+    except ValueError as error:
+        # A null byte.
+        raise AttemptFailedError(str(error)) from None
 
 
 def _get(url: str, path: Path) -> None:
     import requests
+    import urllib3
 
     try:
-        with requests.get(url, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
+        with _answer(url) as response:
             _check_status(response.status_code, response.headers.get("Retry-After", ""))
             length = response.headers.get("Content-Length", "")
             size = int(length) if length.isdecimal() else 0
@@ -120,11 +133,42 @@ def _get(url: str, path: Path) -> None:
         raise AttemptFailedError("redirects in a circle") from None
     except requests.Timeout:
         raise AttemptFailedError(f"no answer within {READ_SECONDS} s", again=True) from None
+    except TimeoutError:
+        raise AttemptFailedError(f"no whole answer within {ANSWER_SECONDS} s") from None
     except requests.ConnectionError as error:
         unknown_host = "NameResolution" in str(error)
         raise AttemptFailedError("no such host" if unknown_host else "no connection", again=not unknown_host) from None
-    except requests.RequestException as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+        # requests lets through what others raise at addresses and headers that make no sense.
         raise AttemptFailedError(str(error)) from None
+
+
+def _answer(url: str) -> "requests.Response":
+    """The server's answer, its body still to be read; raises TimeoutError where its headers drip on and on."""
+    import requests
+
+    answer: Future[requests.Response] = Future()
+
+    def get() -> None:
+        try:
+            # Compressed on the way, a file would be another than its checksum's.
+            headers = {"Accept-Encoding": "identity"}
+            answer.set_result(requests.get(url, stream=True, headers=headers, timeout=(CONNECT_SECONDS, READ_SECONDS)))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    # The time-out of requests starts anew with each byte: what waits here has to be able to give up.
+    threading.Thread(target=get, daemon=True).start()
+    try:
+        return answer.result(ANSWER_SECONDS)
+    except TimeoutError:
+        answer.add_done_callback(_drop)
+        raise
+
+
+def _drop(late: "Future[requests.Response]") -> None:
+    if late.exception() is None:
+        late.result().close()
 
 
 def _check_status(status: int, retry_after: str) -> None:

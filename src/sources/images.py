@@ -1,15 +1,16 @@
 """Somebody's own images: folders a class or CSV files of labels, as they are or in one archive."""
 
 import tempfile
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from tqdm import tqdm
 
 from src.decoding import measure_picture
@@ -21,15 +22,17 @@ from src.sources.layouts import list_pictures
 from src.sources.links import leaves
 from src.sources.listing import Picture, class_problems, draw_split, is_ignored, name_labels, sorted_classes
 from src.sources.packed import decode_packed, pack, read_packed
-from src.sources.problems import refuse
+from src.sources.problems import refuse, warn
 from src.yaml_files import Number, Section, Tuple, read_yaml
 
-RESOLVED = "images.yaml"
+RESOLVED = "images.json"
 Shape = tuple[int, int, int]
-Pixels = Annotated[int, Field(ge=1)]
+Pixels = Annotated[int, Field(ge=1, le=10_000)]
 
 
-def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
+def _composed(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names with composed letters, as the pictures' labels; an error where one stands twice."""
+    names = tuple(unicodedata.normalize("NFC", name) for name in names)
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise ValueError(f"{twice[0]!r} stands twice; expected each class once")
@@ -43,11 +46,17 @@ class ImagesDescription(Section):
     """Height and width, in pixels; by default, those that all pictures share."""
     color: Literal["auto", "grey", "rgb"] = "auto"
     """auto is grey where all pictures are."""
-    class_names: Annotated[tuple[str, ...], Tuple, AfterValidator(_unique)] = ()
+    class_names: Annotated[tuple[str, ...], Tuple, AfterValidator(_composed)] = ()
     """The classes in their order; by default, all labels, sorted. Labels may be numbers that count them from 0."""
     test_fraction: Annotated[Number, Field(gt=0, lt=1)] = 0.2
     """Of each class, held out for the test where the images aren't split."""
     split_seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing(cls, content: Any) -> Any:
+        """An empty file says as little as none."""
+        return {} if content is None else content
 
 
 class ResolvedImages(Section):
@@ -78,8 +87,7 @@ class ImagesSource:
             measures = measure_all(folder, pictures, problems)
             shape = resolve_shape(description, measures, problems)
             refuse(self.folder.name, problems)
-            for warning in warnings:
-                print(f"warning: {warning}", flush=True)
+            warn(warnings)
             if not pictures[0].split:
                 pictures = draw_split(pictures, class_names, description.test_fraction, description.split_seed)
             pack(folder, pictures, raw)
@@ -89,7 +97,11 @@ class ImagesSource:
     @contextmanager
     def read(self, raw: Path, _: Path) -> Iterator[RawDataset]:
         """The pictures that `download` packed, decoded on all cores."""
-        resolved = read_yaml(raw / RESOLVED, ResolvedImages)
+        try:
+            # Not as YAML, which lacks some of JSON's characters.
+            resolved = ResolvedImages.model_validate_json((raw / RESOLVED).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            raise MnistryError(f"{raw / RESOLVED}: missing or damaged; run `dvc repro --force download`") from None
         packed = read_packed(raw, resolved.class_names)
         splits: tuple[Literal["train", "test"], ...] = ("train", "test")
         yield RawDataset(
@@ -110,7 +122,7 @@ class ImagesSource:
         others = sorted(
             path.name
             for path in self.folder.iterdir()
-            if not is_ignored(path.name) and path.name != "source.yaml" and path != archives[0]
+            if not is_ignored(path) and path.name != "source.yaml" and path != archives[0]
         )
         if others:
             raise MnistryError(
@@ -122,10 +134,10 @@ class ImagesSource:
         return unpack(archives[0], scratch)
 
     def _description(self, unpacked: Path) -> ImagesDescription:
-        for folder in (self.folder, unpacked):
-            if (folder / "source.yaml").exists():
-                return read_yaml(folder / "source.yaml", ImagesDescription)
-        return ImagesDescription()
+        found = [path for folder in {self.folder, unpacked} if (path := folder / "source.yaml").exists()]
+        if len(found) == 2:
+            raise MnistryError(f"{self.folder}: two source.yaml, beside the archive and in it; keep one of them")
+        return read_yaml(found[0], ImagesDescription) if found else ImagesDescription()
 
 
 def measure_all(folder: Path, pictures: Sequence[Picture], problems: list[str]) -> Counter[Shape]:

@@ -2,33 +2,32 @@
 
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from src.sources.annotations import list_annotations
 from src.sources.links import leaves
-from src.sources.listing import Picture, is_ignored
+from src.sources.listing import Picture, is_ignored, picture_files
 from src.sources.trees import list_tree
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def list_pictures(folder: Path) -> tuple[list[Picture], list[str], list[str]]:
     """The pictures in the folder's own order, what is wrong, and what is only odd."""
     files = sorted(path for path in folder.iterdir() if _is_csv(path))
-    names = {path.name.lower() for path in files}
+    names = sorted(path.name.lower() for path in files)
     warnings: list[str] = []
     if not files:
         pictures, problems = list_tree(folder)
-    elif len(files) == 1 or names == {"train.csv", "test.csv"}:
+    elif len(files) == 1 or names == ["test.csv", "train.csv"]:
         pictures, problems, warnings = list_annotations(folder, sorted(files, reverse=True))
-        wrong, odd = _unlisted(folder, pictures, " and ".join(sorted(names)))
+        wrong, odd = _unlisted(folder, pictures, " and ".join(names))
         # Where rows are wrong, their pictures are unlisted for that.
         if not problems:
             problems, warnings = wrong, warnings + odd
     else:
-        return [], [f"two layouts at once: {', '.join(sorted(names))}; expected one CSV, or train.csv and test.csv"], []
+        found = ", ".join(path.name for path in files)
+        return [], [f"two layouts at once: {found}; expected one CSV, or train.csv and test.csv"], []
     inside, outside = _separate(folder, pictures)
     problems += outside
     if not inside and not problems:
@@ -38,7 +37,7 @@ def list_pictures(folder: Path) -> tuple[list[Picture], list[str], list[str]]:
 
 
 def _is_csv(path: Path) -> bool:
-    return path.suffix.lower() == ".csv" and not is_ignored(path.name) and path.is_file()
+    return path.suffix.lower() == ".csv" and not is_ignored(path) and path.is_file()
 
 
 def _separate(folder: Path, pictures: Sequence[Picture]) -> tuple[list[Picture], list[str]]:
@@ -72,18 +71,11 @@ def _unlisted(folder: Path, pictures: Sequence[Picture], csvs: str) -> tuple[lis
     """Folders of which the CSV files list no picture, which are problems, and other pictures left out, a warning."""
     listed = {picture.path for picture in pictures}
     used = {path.partition("/")[0] for path in listed}
-    unlisted = sorted(path for path in _picture_files(folder) if path not in listed)
+    found = (path.relative_to(folder).as_posix() for path in picture_files(folder))
+    unlisted = sorted(path for path in found if path not in listed)
     other = sorted({path.partition("/")[0] for path in unlisted if "/" in path} - used)
     if other:
         return [f"two layouts at once: {csvs}, and pictures in {other[0]}/ that no row lists"], []
     if not unlisted:
         return [], []
     return [], [f"{csvs}: pictures without a row are left out: {len(unlisted)}, such as {unlisted[0]}"]
-
-
-def _picture_files(folder: Path) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not is_ignored(name)]
-        for name in files:
-            if name.lower().endswith(SUFFIXES) and not is_ignored(name):
-                yield Path(parent, name).relative_to(folder).as_posix()

@@ -1,14 +1,17 @@
 """The pictures of a dataset: which files, in which order, with which labels, in which split."""
 
+import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from src.splits import stratified_split
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
@@ -24,9 +27,19 @@ class Picture:
     path: str
 
 
-def is_ignored(name: str) -> bool:
+def is_ignored(path: Path) -> bool:
     """Whether a file or folder is the system's or DVC's own and no part of a dataset."""
-    return name.startswith(".") or name.lower() in IGNORED or name.endswith(".dvc")
+    name = path.name
+    return name.startswith(".") or name.lower() in IGNORED or (name.endswith(".dvc") and not path.is_dir())
+
+
+def picture_files(folder: Path) -> Iterator[Path]:
+    """The files below the folder that are pictures by their names."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not is_ignored(Path(parent, name))]
+        for path in (Path(parent, name) for name in files if name.lower().endswith(SUFFIXES)):
+            if not is_ignored(path):
+                yield path
 
 
 def natural_key(text: str) -> str:

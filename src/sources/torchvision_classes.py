@@ -85,7 +85,7 @@ class TorchvisionSource:
             for split in ("train", "test"):
                 try:
                     self._open(split, root)
-                except RuntimeError:
+                except MnistryError:
                     # Classes with mirrors of their own try those, then raise their own error.
                     if downloads.unavailable is None:
                         raise
@@ -105,6 +105,9 @@ class TorchvisionSource:
             train, test = self._open("train", root), self._open("test", root)
             class_names = self.description.class_names or tuple(getattr(train, "classes", ()))
             train_labels, test_labels = self._labels(train), self._labels(test)
+            for split, labels in (("train", train_labels), ("test", test_labels)):
+                if not labels.size:
+                    raise MnistryError(f"{self.dataset}: no images in the {split} split; mend {split} in source.yaml")
             if not class_names:
                 class_names = tuple(str(label) for label in range(int(train_labels.max()) + 1))
             for split, labels in (("train", train_labels), ("test", test_labels)):
@@ -113,13 +116,13 @@ class TorchvisionSource:
                         f"{self.dataset}: labels of the {split} split are {labels.min()} to {labels.max()}, but there "
                         f"are {len(class_names)} class names; set first_label or class_names in its source.yaml"
                     )
-            height, width, channels = _pixels(train[0][0]).shape
+            height, width, channels = size = _pixels(train[0][0]).shape
             yield RawDataset(
                 class_names=class_names,
                 shape=(channels, width, height) if self.description.transpose else (channels, height, width),
                 splits={
-                    "train": Split(train_labels, self._chunks(train, "train")),
-                    "test": Split(test_labels, self._chunks(test, "test")),
+                    "train": Split(train_labels, self._chunks(train, "train", size)),
+                    "test": Split(test_labels, self._chunks(test, "test", size)),
                 },
             )
 
@@ -169,8 +172,11 @@ class TorchvisionSource:
         try:
             with redirect_stdout(StringIO()):
                 return cls(**arguments)
-        except (TypeError, ValueError) as error:
-            raise MnistryError(f"{self.dataset}: torchvision's {self.description.torchvision}: {error}") from None
+        except MnistryError:
+            raise
+        except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split()).replace(str(root), "its root folder")
+            raise MnistryError(f"{self.dataset}: torchvision's {self.description.torchvision}: {reason}") from None
 
     def _labels(self, dataset: Any) -> np.ndarray:
         labels = getattr(dataset, "targets", getattr(dataset, "labels", None))
@@ -185,10 +191,10 @@ class TorchvisionSource:
             ) from None
         return array - self.description.first_label
 
-    def _chunks(self, dataset: Any, split: str) -> Iterator[np.ndarray]:
+    def _chunks(self, dataset: Any, split: str, size: tuple[int, ...]) -> Iterator[np.ndarray]:
         for start in tqdm(range(0, len(dataset), CHUNK_IMAGES), desc=f"{self.dataset} {split}", disable=None):
             pictures = [_pixels(dataset[i][0]) for i in range(start, min(start + CHUNK_IMAGES, len(dataset)))]
-            sizes = {picture.shape for picture in pictures}
+            sizes = {size, *(picture.shape for picture in pictures)}
             if len(sizes) > 1:
                 raise MnistryError(
                     f"{self.dataset}: images of several sizes (height, width, channels): {sorted(sizes)}"
@@ -197,7 +203,7 @@ class TorchvisionSource:
 
 
 def _is_data(path: Path) -> bool:
-    return (path.is_dir() or is_archive(path) or path.suffix.lower() == ".csv") and not is_ignored(path.name)
+    return (path.is_dir() or is_archive(path) or path.suffix.lower() == ".csv") and not is_ignored(path)
 
 
 def _pixels(picture: Any) -> np.ndarray:

@@ -1,9 +1,10 @@
 """Listing folders of images by class."""
 
 import sys
+import unicodedata
 from pathlib import Path
 
-from src.sources.listing import Picture, is_ignored, natural_key
+from src.sources.listing import Picture, is_ignored, natural_key, picture_files
 
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 """Names of folders that hold folders of classes."""
@@ -42,6 +43,11 @@ def list_tree(folder: Path) -> tuple[list[Picture], list[str]]:
         splits = {"": folder}
     pictures = []
     for split, root in splits.items():
+        problems += [
+            f"{hidden.relative_to(folder)}/: a hidden folder with pictures; rename it without the dot, or remove it"
+            for hidden in sorted(root.glob(".*/"))
+            if next(picture_files(hidden), None)
+        ]
         for class_folder in (entry for entry in _entries(root) if entry.is_dir() or split):
             if not class_folder.is_dir():
                 problems.append(f"{class_folder.relative_to(folder)}: outside of the class folders")
@@ -51,11 +57,17 @@ def list_tree(folder: Path) -> tuple[list[Picture], list[str]]:
                 problems.append(f"{class_folder.relative_to(folder)}/: no pictures; add some or remove the folder")
             label = sys.intern(class_folder.name)
             pictures += [Picture(split, label, file.relative_to(folder).as_posix()) for file in found]
-    return sorted(pictures, key=lambda picture: (natural_key(Path(picture.path).name), picture.path)), problems
+    return sorted(pictures, key=_order), problems
+
+
+def _order(picture: Picture) -> tuple[str, str]:
+    """The same whether letters are composed or decomposed."""
+    path = unicodedata.normalize("NFC", picture.path)
+    return natural_key(path.rpartition("/")[2]), path
 
 
 def _entries(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if not is_ignored(entry.name) and entry.name != "source.yaml")
+    return sorted(entry for entry in folder.iterdir() if not is_ignored(entry) and entry.name != "source.yaml")
 
 
 def _files(folder: Path) -> list[Path]:
