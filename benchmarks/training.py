@@ -72,7 +72,7 @@ TUTORIALS = {
         {"batch_size": 200, "optimizer": "adam", "learning_rate": 1e-4, "schedule": "constant", "hidden_sizes": (256,)},
         20,
         0.957,
-        PLAIN | {"epochs": 1, "batch_size": 128, "learning_rate": 0.005, "hidden_sizes": (256,)},
+        PLAIN | {"epochs": 1, "batch_size": 256, "learning_rate": 0.01, "hidden_sizes": (256,)},
     ),
     "T5": Tutorial(
         "cnn",
@@ -85,7 +85,7 @@ TUTORIALS = {
 EXAMPLE_EPOCHS, EXAMPLE_ACCURACY = 14, 0.9918
 EXAMPLE_SHARE = 0.2
 """Of an epoch of PyTorch's example is measured: it takes nearly a minute."""
-EXAMPLE_SOONEST = PLAIN | {"epochs": 3, "batch_size": 128, "learning_rate": 0.01} | T5_NETWORK
+EXAMPLE_SOONEST = PLAIN | {"epochs": 2, "batch_size": 128, "learning_rate": 0.01, "channels": (16, 32, 64)}
 
 
 def main() -> None:
@@ -127,7 +127,7 @@ def tutorials_section(params: Params, device: torch.device, rounds: int, share: 
     targets = [
         "\nTime to the tutorial's final accuracy, training alone: the tutorial's epochs at the speed above, against "
         "the median of ours, with the same network, Adam, one cycle and no augmentation. PyTorch's example for MNIST "
-        f"is timed over the first {EXAMPLE_SHARE:.0%} of an epoch.\n",
+        f"is timed over the first {EXAMPLE_SHARE:.0%} of an epoch; ours is a cnn of 16, 32, 64 channels.\n",
         "| | accuracy | their way, s | ours, s | times sooner | test accuracies reached | ours |",
         "|---|---|---|---|---|---|---|",
     ]
