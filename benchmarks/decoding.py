@@ -5,7 +5,7 @@ sampled twenty times a second, in a fresh process each. For the speed, our decod
 file, and torchvision's ImageFolder through a DataLoader with as many workers, into an array, alternate in one run after
 a round that isn't counted; the medians are given, with the slowest and the quickest round. Both start their workers
 anew each time. Photographs are shrunk to 64x64 pixels, by torchvision with Resize. `--quick` takes a tenth of the
-pictures. In full, it takes about five minutes on two cores and needs Linux.
+pictures. In full, it takes about three minutes on two cores and needs Linux.
 """
 
 import argparse
