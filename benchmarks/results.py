@@ -100,7 +100,7 @@ def table_row(dataset: str, model: str, runs: list[Run], commit: str) -> str:
         f"{runs[0].parameters:,}",
         f"{mean(accuracies):.2f}{spread}",
         str(len(runs)),
-        f"{median(seconds):.1f}" if seconds else "–",
+        f"{median(seconds):.1f}" if seconds else "-",
         commit,
     )
     return f"| {' | '.join(cells)} |"
