@@ -20,6 +20,7 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
+from benchmarks import timed
 from src.datasets import write_array
 from src.parallel import available_cores
 from src.sources.images import ImagesSource
@@ -136,13 +137,6 @@ def image_folder(folder: Path) -> np.ndarray:
         images[start : start + len(batch)] = batch.numpy()
         start += len(batch)
     return images
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that the work takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def peak_memory(stage: Callable[[Path], None], folder: Path) -> tuple[float, float]:

@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import timed
 from src.augmentation import Augmentation
 from src.datasets import load_info, load_split
 from src.devices import choose_device, choose_precision, describe_device, make_deterministic, place
@@ -337,13 +338,6 @@ def matrix_product_peak(device: torch.device, dtype: torch.dtype) -> float:
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     best = min(timed(lambda: torch.mm(a, b).sum().item()) for _ in range(10))
     return 2 * size**3 / best
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that the work takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def processor() -> str:

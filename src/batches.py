@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 
 
+def steps_an_epoch(count: int, batch_size: int) -> int:
+    """How many batches an epoch over `count` images has."""
+    return max(count // batch_size, 1)
+
+
 def batches(
     images: Tensor, labels: Tensor, batch_size: int, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -15,6 +20,6 @@ def batches(
     is the same on every device.
     """
     order = torch.randperm(len(images), generator=generator).to(images.device)
-    whole = max(len(order) // batch_size * batch_size, min(len(order), batch_size))
+    whole = steps_an_epoch(len(order), batch_size) * batch_size
     for indices in order[:whole].split(batch_size):
         yield images.index_select(0, indices), labels.index_select(0, indices)

@@ -10,10 +10,9 @@ from src.errors import MnistryError
 
 def run_command(main: Callable[[], int]) -> None:
     """Exit with the status that `main` returns; a mistake that the user can mend ends with its message and status 1."""
-    for stream in (sys.stdout, sys.stderr):
-        # File and class names may hold what the terminal's encoding lacks.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    # File and class names may hold what the terminal's encoding lacks. Standard error escapes that by itself.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.exit(main())
     except MnistryError as error:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
-from src.batches import batches
+from src.batches import batches, steps_an_epoch
 from src.inference import predict_logits
 from src.params import Recipe
 
@@ -58,7 +58,7 @@ def fit(
     """
     images, labels = train
     optimizer = make_optimizer(model, recipe)
-    schedule = make_schedule(optimizer, recipe, max(len(images) // recipe.batch_size, 1) * recipe.epochs)
+    schedule = make_schedule(optimizer, recipe, steps_an_epoch(len(images), recipe.batch_size) * recipe.epochs)
     for number in range(1, recipe.epochs + 1):
         start = time.perf_counter()
         epoch_batches = batches(images, labels, recipe.batch_size, generator)

@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from src.augmentation import Augmentation
+from src.batches import steps_an_epoch
 from src.checkpoints import Classifier, save_classifier
 from src.datasets import load_info, load_split
 from src.devices import choose_device, choose_precision, describe_device, make_deterministic, place
@@ -43,7 +44,7 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     )
     batch_size = min(recipe.batch_size, len(train[0]))
     log(f"batches of images {(batch_size, *info.shape)} and labels {(batch_size,)}")
-    steps = len(train[0]) // batch_size
+    steps = steps_an_epoch(len(train[0]), recipe.batch_size)
     if steps * recipe.epochs < FEW_STEPS:
         log(
             f"hint: {steps * recipe.epochs} steps in all are few; a small dataset takes more epochs, "

@@ -703,15 +703,20 @@ def test_member_that_is_a_file_and_a_folder_is_named(folder, kind):
     assert re.search(rf"all.{kind}: member a(/0.png)?: a file and a folder of one name; rename one of them", message)
 
 
-def test_zip_with_an_uncommon_compression_is_refused(folder):
-    """Its number is set in the member's headers."""
+def zip_with_header(offset: int, value: int) -> bytes:
+    """An archive of one picture with a byte of its header set, and its twin in the archive's list, two bytes on."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("a/0.png", png())
     content = bytearray(buffer.getvalue())
-    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
-        content[content.index(signature) + offset] = 97
-    put(folder, "all.zip", bytes(content))
+    for signature, place in ((b"PK\x03\x04", offset), (b"PK\x01\x02", offset + 2)):
+        content[content.index(signature) + place] = value
+    return bytes(content)
+
+
+def test_zip_with_an_uncommon_compression_is_refused(folder):
+    """Its number is 97."""
+    put(folder, "all.zip", zip_with_header(8, 97))
     message = problems_of(folder)
     assert "pack it with the common compression, deflate" in message
     assert "password" not in message
@@ -742,14 +747,8 @@ def test_zip_with_two_members_of_one_name_is_refused(folder):
 
 
 def test_zip_with_a_password_is_refused(folder):
-    """The flag of encryption is set in both of the member's headers."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("a/0.png", png())
-    content = bytearray(buffer.getvalue())
-    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        content[content.index(signature) + offset] |= 1
-    put(folder, "all.zip", bytes(content))
+    """The lowest flag is that of encryption."""
+    put(folder, "all.zip", zip_with_header(6, 1))
     assert "pack it without a password" in problems_of(folder)
 
 

@@ -42,12 +42,13 @@ def _is_csv(path: Path) -> bool:
 
 def _separate(folder: Path, pictures: Sequence[Picture]) -> tuple[list[Picture], list[str]]:
     """The pictures that can be read without leaving the folder; what is wrong with the others."""
+    top = folder.resolve()
     parents: dict[Path, bool] = {}
     inside, problems = [], []
     for picture in pictures:
         path = folder / picture.path
         if path.parent not in parents:
-            parents[path.parent] = path.parent.resolve().is_relative_to(folder.resolve())
+            parents[path.parent] = path.parent.resolve().is_relative_to(top)
         if not parents[path.parent] or leaves(path, folder):
             problems.append(f"{picture.path}: a link out of the dataset's folder; put the file itself there")
         elif path.exists() and not path.is_file():
