@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import timed
 from src.augmentation import Augmentation
 from src.datasets import load_info, load_split
-from src.devices import choose_device, choose_precision, describe_device, make_deterministic, place
+from src.devices import choose_device, choose_precision, describe_device, keep_freed_memory, make_deterministic, place
 from src.inference import predict_logits
 from src.models import build_model, count_parameters
 from src.params import Params, Recipe, read_params
@@ -98,6 +98,7 @@ def main() -> None:
     if not (RAW.exists() and NORMALIZED.exists()):
         sys.exit(f"error: {RAW} or {NORMALIZED} is missing; run `dvc exp run -S dataset=mnist` first")
     make_deterministic()
+    keep_freed_memory()
     params, device = read_params(), choose_device("auto")
     rounds, share = (1, 0.1) if arguments.quick else (arguments.rounds, 1.0)
     page = [

@@ -1,5 +1,6 @@
 """Fitting a classifier to labelled images."""
 
+import inspect
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -109,9 +110,15 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     options: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
     options["fused"] = next(model.parameters()).device.type in ("cpu", "cuda")
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(model.parameters(), momentum=recipe.momentum, **options)
-    adam = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return adam(model.parameters(), **options)
+        options["momentum"] = recipe.momentum
+    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    return _without_compiler(kind)(model.parameters(), **options)
+
+
+def _without_compiler(kind: type[Optimizer]) -> type[Optimizer]:
+    """The optimizer without the wrappers that import torch's compiler, for 3 s, only to tell it to keep out."""
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in ("add_param_group", "zero_grad")}
+    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(inspect.unwrap(kind.step))})
 
 
 def make_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler | None:

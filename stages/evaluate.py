@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from src.checkpoints import load_classifier
 from src.datasets import DatasetInfo, load_split
-from src.devices import choose_device, describe_device, make_deterministic, place
+from src.devices import choose_device, describe_device, keep_freed_memory, make_deterministic, place
 from src.evaluation import (
     calibration_bins,
     class_rows,
@@ -46,6 +46,7 @@ def main(
     params = read_params()
     device = choose_device(params.device)
     make_deterministic()
+    keep_freed_memory()
     loaded = load_classifier(classifier)
     images, labels = load_split(normalized, "test")
     log(f"{loaded.name} on {describe_device(device)}: {len(images)} test images")

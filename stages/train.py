@@ -14,7 +14,7 @@ from src.augmentation import Augmentation
 from src.batches import steps_an_epoch
 from src.checkpoints import Classifier, save_classifier
 from src.datasets import load_info, load_split
-from src.devices import choose_device, choose_precision, describe_device, make_deterministic, place
+from src.devices import choose_device, choose_precision, describe_device, keep_freed_memory, make_deterministic, place
 from src.models import build_model, count_parameters
 from src.normalization import Normalization
 from src.params import Augment, read_params
@@ -31,6 +31,7 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     params = read_params()
     device = choose_device(params.device)
     make_deterministic()
+    keep_freed_memory()
     torch.manual_seed(params.seed)
     info = load_info(normalized)
     recipe = params.recipe

@@ -1,6 +1,8 @@
 """What several tests need."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,12 @@ import yaml
 from src.params import Params
 
 PROJECT = Path(__file__).parent.parent
+
+
+def words_printed(program: str, *arguments: str) -> list[str]:
+    """What Python prints that runs the program in a process of its own."""
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.split()
 
 
 @pytest.fixture

@@ -1,6 +1,4 @@
-import os
-import subprocess
-import sys
+import platform
 
 import pytest
 import torch
@@ -8,7 +6,7 @@ import torch
 from src.devices import available_devices, choose_device, choose_precision, place
 from src.errors import MnistryError
 from src.models import build_model
-from tests.conftest import PROJECT
+from tests.conftest import words_printed
 
 
 def test_auto_is_the_accelerator_or_else_the_cpu(monkeypatch):
@@ -63,8 +61,17 @@ def test_determinism_is_on_and_imports_no_compiler():
         "import sys, torch; from src.devices import make_deterministic; make_deterministic();"
         "print(torch.are_deterministic_algorithms_enabled(), any('torch._inductor' in name for name in sys.modules))"
     )
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    output = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
-    ).stdout
-    assert output.split() == ["True", "False"]
+    assert words_printed(program) == ["True", "False"]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_is_used_again():
+    """A tensor as large as the one before it takes no new pages from the system."""
+    program = (
+        "import resource, torch; from src.devices import keep_freed_memory; {setup};"
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt;"
+        "allocate = lambda: [torch.ones(1 << 24).sum().item() for _ in range(10)];"
+        "allocate(); before = faults(); allocate(); print(faults() - before)"
+    )
+    (without,), (kept,) = (words_printed(program.format(setup=setup)) for setup in ("pass", "keep_freed_memory()"))
+    assert int(kept) * 10 < int(without)

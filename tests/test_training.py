@@ -6,6 +6,7 @@ from src.batches import batches
 from src.inference import predict_logits
 from src.models import build_model
 from src.training import evaluate, fit, make_optimizer, make_schedule
+from tests.conftest import words_printed
 
 NOTHING = (torch.empty(0, 1, 8, 8), torch.empty(0, dtype=torch.int64))
 
@@ -102,6 +103,20 @@ def test_optimizer_is_the_recipes(params, name, kind):
     assert type(optimizer).__name__ == kind
     assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (0.125, 0.25)
     assert optimizer.defaults.get("momentum", 0.5) == 0.5
+
+
+def test_training_imports_no_compiler():
+    """Torch's optimizers would, to tell it to leave them alone."""
+    program = (
+        "import sys, torch; from src.params import read_params; from src.training import fit;"
+        "recipe = read_params().models.linear.model_copy(update={'optimizer': sys.argv[1]});"
+        "train = torch.zeros(256, 1, 2, 2), torch.zeros(256, dtype=torch.int64);"
+        "model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2));"
+        "epochs = list(fit(model, train, train, recipe, generator=torch.Generator()));"
+        "print(len(epochs), 'torch._dynamo' in sys.modules)"
+    )
+    for optimizer in ("sgd", "adam", "adamw"):
+        assert words_printed(program, optimizer) == ["8", "False"]
 
 
 def test_one_cycle_rises_to_the_learning_rate_and_falls_to_nearly_0(params):
