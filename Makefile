@@ -16,7 +16,7 @@ environment: .venv/requirements.txt ## Install the locked packages into .venv
 		{ echo "error: $(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
 	python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements-uv.txt
-	uv pip sync --quiet --require-hashes requirements.txt
+	uv pip sync --quiet --compile-bytecode --require-hashes requirements.txt
 	cp requirements.txt $@
 
 repro: environment ## Run the pipeline: whatever params.yaml asks for, rerunning only what changed
