@@ -7,12 +7,11 @@ and after an interruption, finished runs come from the cache. Accuracy is the la
 import argparse
 import json
 import re
-import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
+
+from benchmarks import clone_of_head, output_of
 
 DATASETS = ["digits", "mnist", "fashion_mnist"]
 MODELS = ["linear", "mlp", "cnn", "resnet"]
@@ -44,10 +43,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=MODELS)
     arguments = parser.parse_args()
     commit = output_of("git", "rev-parse", "--short", "HEAD").strip()
-    cache = Path(output_of("dvc", "cache", "dir").strip()).resolve()
-    with tempfile.TemporaryDirectory() as clone:
-        output_of("git", "clone", "--quiet", ".", clone)
-        output_of("dvc", "cache", "dir", "--local", str(cache), folder=clone)
+    with clone_of_head() as clone:
         for model in arguments.models:
             for dataset in arguments.datasets:
                 runs = [train_once(clone, dataset, model, seed) for seed in range(arguments.seeds)]
@@ -77,14 +73,15 @@ class Run:
     seconds: float | None
 
 
-def train_once(clone: str, dataset: str, model: str, seed: int) -> Run:
-    """Train in the clone.
+def train_once(clone: str, dataset: str, model: str, seed: int, *options: str) -> Run:
+    """Train in the clone, with further options of `dvc exp run`.
 
     The seconds are those of the epochs without validation, from the log; None where the run came from the cache.
     """
     settings = {"dataset": dataset, "model": model, "seed": str(seed)}
     settings |= {f"models.{model}.{name}": value for name, value in SETTINGS.get((dataset, model), {}).items()}
-    log = output_of("dvc", "exp", "run", *(f"--set-param={k}={v}" for k, v in settings.items()), folder=clone)
+    changes = [f"--set-param={name}={value}" for name, value in settings.items()]
+    log = output_of("dvc", "exp", "run", *changes, *options, folder=clone)
     images = re.search(r"(\d+) training and", log)
     rates = [float(rate.replace(",", "")) for rate in re.findall(r"([\d,]+) images/s", log)]
     return Run(
@@ -109,16 +106,6 @@ def table_row(dataset: str, model: str, runs: list[Run], commit: str) -> str:
         commit,
     )
     return f"| {' | '.join(cells)} |"
-
-
-def output_of(*command: str, folder: str = ".") -> str:
-    """What the command printed; ends the program with that where it fails."""
-    result = subprocess.run(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    if result.returncode:
-        sys.exit(f"error: {' '.join(command)} failed:\n{result.stdout}")
-    return result.stdout
 
 
 if __name__ == "__main__":
