@@ -17,8 +17,18 @@ DATASETS = ["digits", "mnist", "fashion_mnist"]
 MODELS = ["linear", "mlp", "cnn", "resnet"]
 SETTINGS = {
     **{("digits", model): {"epochs": "50"} for model in MODELS},
-    ("fashion_mnist", "mlp"): {"augment.shift": "0", "label_smoothing": "0.1"},
-    ("fashion_mnist", "cnn"): {"epochs": "12", "augment.flip": "true", "label_smoothing": "0.1"},
+    ("fashion_mnist", "mlp"): {
+        "hidden_sizes": "[1024,512]",
+        "learning_rate": "0.002",
+        "augment.shift": "0",
+        "label_smoothing": "0.1",
+    },
+    ("fashion_mnist", "cnn"): {
+        "epochs": "16",
+        "augment.flip": "true",
+        "augment.cutout": "0.15",
+        "label_smoothing": "0.1",
+    },
     ("fashion_mnist", "resnet"): {
         "epochs": "36",
         "augment.flip": "true",
