@@ -46,7 +46,7 @@ START, END = "<!-- results -->\n", "<!-- end of results -->"
 
 
 def main() -> None:
-    """Run all, putting each row into the README as it comes; rows of other datasets and models stay."""
+    """Run all, putting each row into the README as it comes, also of fewer seeds; other models' rows stay."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--datasets", nargs="+", default=DATASETS)
@@ -88,6 +88,8 @@ def train_once(clone: str, dataset: str, model: str, seed: int, *options: str) -
 
     The seconds are those of the epochs without validation, from the log; None where the run came from the cache.
     """
+    # The run before left its settings there.
+    output_of("git", "checkout", "--quiet", "HEAD", "--", "params.yaml", folder=clone)
     settings = {"dataset": dataset, "model": model, "seed": str(seed)}
     settings |= {f"models.{model}.{name}": value for name, value in SETTINGS.get((dataset, model), {}).items()}
     changes = [f"--set-param={name}={value}" for name, value in settings.items()]

@@ -84,10 +84,11 @@ def keep_freed_memory() -> None:
     """Make the C library keep freed memory for the next tensors, where it is glibc.
 
     By default it gives the feature maps of each step back to the system, which fills new ones with zeros, page by
-    page: that took a third to half of a convolutional network's time. See mallopt(3).
+    page: that took up to half of a small convolutional network's first epoch. See mallopt(3).
     """
     if platform.libc_ver()[0] != "glibc":
         return
     libc, m_trim_threshold, m_mmap_threshold = ctypes.CDLL(None), -1, -3
-    libc.mallopt(m_mmap_threshold, 1 << 30)
-    libc.mallopt(m_trim_threshold, -1)
+    # Older versions refuse more than 32 MiB; either call without the other would make things worse.
+    if any(libc.mallopt(m_mmap_threshold, size) for size in (1 << 30, 32 << 20)):
+        libc.mallopt(m_trim_threshold, -1)

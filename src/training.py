@@ -112,11 +112,11 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     if recipe.optimizer == "sgd":
         options["momentum"] = recipe.momentum
     kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
-    return _without_compiler(kind)(model.parameters(), **options)
+    return without_compiler(kind)(model.parameters(), **options)
 
 
-def _without_compiler(kind: type[Optimizer]) -> type[Optimizer]:
-    """The optimizer without the wrappers that import torch's compiler, for 3 s, only to tell it to keep out."""
+def without_compiler(kind: type[Optimizer]) -> type[Optimizer]:
+    """The optimizer without the wrappers that import torch's compiler, for 3 s, to tell it to keep out of training."""
     methods = {name: inspect.unwrap(getattr(kind, name)) for name in ("add_param_group", "zero_grad")}
     return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(inspect.unwrap(kind.step))})
 

@@ -31,13 +31,14 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     params = read_params()
     device = choose_device(params.device)
     make_deterministic()
-    keep_freed_memory()
     torch.manual_seed(params.seed)
     info = load_info(normalized)
     recipe = params.recipe
     model = place(build_model(params.model, recipe, info.shape, len(info.class_names)), device)
     precision = choose_precision(params.train.precision, device, model)
     train, validation = load_training_data(normalized, params.train.validation_fraction, params.seed, device)
+    # From here on: what loading took and freed goes back to the system.
+    keep_freed_memory()
     log(
         f"{params.model}: {count_parameters(model):,} parameters on {describe_device(device)} "
         f"in {str(precision).removeprefix('torch.')}, "

@@ -17,7 +17,7 @@ PROJECT = Path(__file__).parent.parent
 def words_printed(program: str, *arguments: str) -> list[str]:
     """What Python prints that runs the program in a process of its own."""
     command = [sys.executable, "-c", program, *arguments]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.split()
+    return subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
 
 
 @pytest.fixture

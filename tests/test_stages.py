@@ -1,4 +1,5 @@
 import csv
+import gc
 import io
 import json
 import os
@@ -304,6 +305,7 @@ def test_system_errors_and_interrupts_end_without_a_traceback(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sys, "argv", ["stages/x.py"])
+    monkeypatch.setattr(gc, "freeze", lambda: None)  # or all that the tests have made stays to their end
     with pytest.raises(SystemExit) as error:
         run_stage(full_disk)
     assert error.value.code == "error: data/raw/x: no space left on device"
