@@ -36,7 +36,7 @@ SETTINGS = {
         "augment.cutout": "0.25",
     },
 }
-"""What differs from params.yaml's recipes: 1,438 images are few; clothes keep their class in a mirror."""
+"""What differs from params.yaml's recipes: 1,438 images are few; clothes keep their class mirrored or half hidden."""
 
 HEADER = [
     "| dataset | model | parameters | test accuracy, % | seeds | training, s | commit |",
