@@ -14,9 +14,9 @@ from src.params import Params
 PROJECT = Path(__file__).parent.parent
 
 
-def words_printed(program: str, *arguments: str) -> list[str]:
+def words_printed(program: str) -> list[str]:
     """What Python prints that runs the program in a process of its own."""
-    command = [sys.executable, "-c", program, *arguments]
+    command = [sys.executable, "-c", program]
     return subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
 
 
