@@ -4,7 +4,7 @@ PORT ?= 8000
 # Stages, tests and experiments find the environment's python and dvc first.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help environment repro plots demo test lint bench results format lock clean
+.PHONY: help environment repro report plots demo test lint bench results format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,10 +23,12 @@ repro: environment ## Run the pipeline: whatever params.yaml asks for, rerunning
 	dvc repro
 
 demo: environment ## Serve a page to draw on, on this computer alone: make demo PORT=8001
-	python -m src.demo --port $(PORT)
+	python -m commands.demo --port $(PORT)
 
-plots: environment ## Draw all charts and pictures on one page that needs no network
-	python -m src.plots
+report: environment ## Draw all charts and figures on one page that needs no network
+	python -m commands.report
+
+plots: report
 
 test: environment ## Run the tests
 	pytest

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from math import nan
 from multiprocessing import get_context
@@ -32,11 +32,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import clone_of_head, timed
 from benchmarks.results import train_once
-from src.datasets import load_split
-from src.devices import choose_device, choose_precision, describe_device, keep_freed_memory, make_deterministic, place
+from src.batches import Subset, make_subsets
+from src.datasets import load_info, load_split
+from src.devices import choose_device, choose_precision, describe_device, place
 from src.inference import predict_logits
-from src.models import build_model
+from src.models import build_model, build_network
 from src.params import Params, Recipe, read_params
+from src.runtime import keep_freed_memory, make_deterministic
 from src.training import evaluate, fit, make_optimizer
 
 RAW, NORMALIZED = Path("data/raw/mnist"), Path("data/normalized/mnist")
@@ -148,7 +150,7 @@ def tutorials_section(
             theirs.append(their_process.submit(tutorial_epoch, tutorial.model, recipe, device, share).result())
             ours.append(our_training(tutorial.model, recipe, device)[0])
         their_seconds, our_seconds = median(theirs), median(ours)
-        precision = choose_precision("auto", device, build_model(tutorial.model, recipe, (1, 28, 28), 10))
+        precision = choose_precision("auto", device, build_network(tutorial.model, recipe, (1, 28, 28), 10))
         fraction = flops_per_image(tutorial.model, recipe) * IMAGES / our_seconds / peaks[precision]
         lines.append(
             f"| {name} | {IMAGES / their_seconds:,.0f} | {IMAGES / our_seconds:,.0f} | {their_seconds:.1f} "
@@ -227,7 +229,7 @@ def scaling_section(params: Params, device: torch.device, rounds: int) -> list[s
 
 def inference_section(params: Params, device: torch.device, rounds: int) -> list[str]:
     """Images a second of each model, and the peak memory of the whole benchmark."""
-    images, batch_size = load_images(device, "test")[0], params.evaluate.batch_size
+    images, batch_size = load_images(device, "test").images, params.evaluate.batch_size
     lines = [
         "\n## Inference\n",
         f"10,000 images, float32, {batch_size} a batch:\n",
@@ -235,9 +237,10 @@ def inference_section(params: Params, device: torch.device, rounds: int) -> list
         "|---|---|",
     ]
     for model, recipe in params.models:
-        network = place(build_model(model, recipe, (1, 28, 28), 10), device)
-        predict_logits(network, images, batch_size)
-        seconds = median(timed(partial(predict_logits, network, images, batch_size)) for _ in range(rounds))
+        network = place(build_model(model, recipe, load_info(NORMALIZED)), device)
+        batches = images.split(batch_size)
+        predict_logits(network, batches)
+        seconds = median(timed(partial(predict_logits, network, batches)) for _ in range(rounds))
         lines.append(f"| {model} | {len(images) / seconds:,.0f} |")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 10 if sys.platform == "linux" else 1 << 20)
     return [*lines, f"\nPeak memory of this benchmark, 600,000 images resident: {peak:,.0f} MiB.\n"]
@@ -246,7 +249,7 @@ def inference_section(params: Params, device: torch.device, rounds: int) -> list
 def tutorial_epoch(model: str, recipe: Recipe, device: torch.device, share: float) -> float:
     """Seconds of an epoch the tutorials' way."""
     torch.manual_seed(0)
-    network = (t5_network() if model == "cnn" else build_model(model, recipe, (1, 28, 28), 10)).to(device)
+    network = (t5_network() if model == "cnn" else build_network(model, recipe, (1, 28, 28), 10)).to(device)
     return loader_epoch(raw_images(), network, make_optimizer(network, recipe), recipe.batch_size, device, share)
 
 
@@ -314,22 +317,22 @@ def our_training(
     count: int = IMAGES,
 ) -> tuple[float, float]:
     """Seconds of training on so many images, repeated where there are fewer, and the test accuracy reached."""
-    images, labels = load_images(device, "train")
-    rows = torch.arange(count, device=device) % len(images)
-    train = (images, labels) if count == len(images) else (images.index_select(0, rows), labels.index_select(0, rows))
+    images = load_images(device, "train")
+    train = replace(images, indices=torch.arange(count) % len(images))
     torch.manual_seed(seed)
-    network = place(build_model(model, recipe, (1, 28, 28), 10), device)
-    nothing = images[:0], labels[:0]
+    network = place(build_model(model, recipe, load_info(NORMALIZED)), device)
+    nothing = replace(images, indices=images.indices[:0])
     generator, precision = torch.Generator().manual_seed(seed), choose_precision("auto", device, network)
     epochs = fit(network, train, nothing, recipe, generator=generator, precision=precision)
     seconds = timed(lambda: list(epochs))
-    return seconds, evaluate(network, *load_images(device, "test")).accuracy
+    return seconds, evaluate(network, load_images(device, "test")).accuracy
 
 
-def load_images(device: torch.device, split: str) -> tuple[Tensor, Tensor]:
-    """The normalized images and labels on the device."""
+def load_images(device: torch.device, split: str) -> Subset:
+    """All images and labels of the split, as training takes them."""
     images, labels = load_split(NORMALIZED, split)
-    return torch.from_numpy(np.array(images)).to(device), torch.from_numpy(labels).to(device)
+    (subset,) = make_subsets(images, labels, (np.arange(len(labels)),), device)
+    return subset
 
 
 def changed(params: Params, model: str, changes: dict[str, object]) -> Recipe:
@@ -340,7 +343,7 @@ def changed(params: Params, model: str, changes: dict[str, object]) -> Recipe:
 
 def flops_per_image(model: str, recipe: Recipe) -> float:
     """Floating-point operations of one image's forward and backward pass."""
-    network: nn.Module = build_model(model, recipe, (1, 28, 28), 10)
+    network: nn.Module = build_network(model, recipe, (1, 28, 28), 10)
     with FlopCounterMode(display=False) as counter:
         network(torch.zeros(8, 1, 28, 28)).sum().backward()
     return float(counter.get_total_flops()) / 8

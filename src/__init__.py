@@ -1,1 +1,1 @@
-"""How the stages do their work: functions of arrays, paths and typed params."""
+"""How the stages and commands do their work: functions of arrays, paths and typed params."""

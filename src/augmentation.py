@@ -10,65 +10,68 @@ from torch.nn import functional as F
 from src.params import Augment
 
 
+def make_augmentation(settings: Augment, seed: int, device: torch.device) -> "Augmentation | None":
+    """The augmentation that the settings ask for, drawn from the seed; None where they ask for none."""
+    if not any(settings.model_dump().values()):
+        return None
+    return Augmentation(settings, torch.Generator(device).manual_seed(seed))
+
+
 @dataclass(frozen=True)
 class Augmentation:
-    """Rotates, flips, shifts and cuts out as `settings` says, in this order.
+    """Rotates, flips, shifts and cuts out as `settings` says, in this order; what comes in from outside is black, 0.
 
-    black: the normalized value of black in each channel, float32 of shape (C,) on the device; it fills what
-    comes in from outside the image. generator: on the images' device.
+    generator: on the images' device.
     """
 
     settings: Augment
-    black: Tensor
     generator: torch.Generator
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """The images changed; float32, shape (N, C, H, W), as they came."""
+    def __call__(self, codes: Tensor) -> Tensor:
+        """The images changed; uint8 codes of shape (N, C, H, W), as they came."""
         if self.settings.rotation:
-            images = self._rotate(images)
+            codes = self._rotate(codes)
         if self.settings.flip:
-            flipped = self._uniform(len(images), 1, 1, 1) < 0.5
-            images = torch.where(flipped, images.flip(3), images)
+            flipped = self._uniform(len(codes), 1, 1, 1) < 0.5
+            codes = torch.where(flipped, codes.flip(3), codes)
         if self.settings.shift:
-            images = self._shift(images)
+            codes = self._shift(codes)
         if self.settings.cutout:
-            images = self._cut_out(images)
-        return images
+            codes = self._cut_out(codes)
+        return codes
 
     def _uniform(self, *shape: int) -> Tensor:
-        return torch.rand(shape, generator=self.generator, device=self.black.device)
+        return torch.rand(shape, generator=self.generator, device=self.generator.device)
 
-    def _rotate(self, images: Tensor) -> Tensor:
-        angles = (self._uniform(len(images)) * 2 - 1) * math.radians(self.settings.rotation)
+    def _rotate(self, codes: Tensor) -> Tensor:
+        angles = (self._uniform(len(codes)) * 2 - 1) * math.radians(self.settings.rotation)
         cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
         # Coordinates run from -1 to 1 along each side, so the sine is stretched where the sides differ.
-        aspect = images.shape[2] / images.shape[3]
+        aspect = codes.shape[2] / codes.shape[3]
         turns = torch.stack([torch.stack([cos, -sin * aspect, zero], 1), torch.stack([sin / aspect, cos, zero], 1)], 1)
-        grid = F.affine_grid(turns, list(images.shape), align_corners=False)
-        # grid_sample fills with 0, so black is made 0 for its sake.
-        black = self.black.view(1, -1, 1, 1)
-        return F.grid_sample(images - black, grid, align_corners=False) + black
+        grid = F.affine_grid(turns, list(codes.shape), align_corners=False)
+        return F.grid_sample(codes.float(), grid, align_corners=False).round_().to(torch.uint8)
 
-    def _shift(self, images: Tensor) -> Tensor:
+    def _shift(self, codes: Tensor) -> Tensor:
         """Each image moved by its own whole numbers of pixels, drawn evenly up to the farthest either way."""
-        count, _, height, width = images.shape
+        count, channels, height, width = codes.shape
         down, right = round(self.settings.shift * height), round(self.settings.shift * width)
-        padded = self.black.view(1, -1, 1, 1).repeat(count, 1, height + 2 * down, width + 2 * right)
-        padded[:, :, down : down + height, right : right + width] = images
+        padded = codes.new_zeros(count, channels, height + 2 * down, width + 2 * right)
+        padded[:, :, down : down + height, right : right + width] = codes
         # A view of all windows on each image, of which one is copied: five times faster than gathering pixels.
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)
         rows, columns = (
-            torch.randint(0, 2 * most + 1, (count,), generator=self.generator, device=images.device)
+            torch.randint(0, 2 * most + 1, (count,), generator=self.generator, device=codes.device)
             for most in (down, right)
         )
-        return windows[torch.arange(count, device=images.device), :, rows, columns]
+        return windows[torch.arange(count, device=codes.device), :, rows, columns]
 
-    def _cut_out(self, images: Tensor) -> Tensor:
+    def _cut_out(self, codes: Tensor) -> Tensor:
         """A box of each image made black (DeVries and Taylor, https://arxiv.org/abs/1708.04552)."""
-        inside = torch.ones((), dtype=torch.bool, device=images.device)
+        outside = torch.zeros((), dtype=torch.bool, device=codes.device)
         for axis, view in ((2, (1, 1, -1, 1)), (3, (1, 1, 1, -1))):
-            size = images.shape[axis]
-            centre = self._uniform(len(images), 1, 1, 1) * size
-            pixels = torch.arange(size, device=images.device).view(view) + 0.5
-            inside = inside & ((pixels - centre).abs() < self.settings.cutout * size / 2)
-        return torch.where(inside, self.black.view(1, -1, 1, 1), images)
+            size = codes.shape[axis]
+            centre = self._uniform(len(codes), 1, 1, 1) * size
+            pixels = torch.arange(size, device=codes.device).view(view) + 0.5
+            outside = outside | ((pixels - centre).abs() >= self.settings.cutout * size / 2)
+        return codes * outside

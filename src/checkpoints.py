@@ -1,4 +1,4 @@
-"""A classifier's file: weights in safetensors, and metadata with all that it takes to use them."""
+"""A classifier's file: weights in safetensors, and metadata with everything that their use takes."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -14,7 +14,9 @@ from src.models import build_model
 from src.params import Recipe, make_recipe
 
 METADATA_KEY = "mnistry"
-"""All metadata lie under one key: safetensors writes several in an order that changes from run to run."""
+"""All metadata are under one key: safetensors writes several in an order that changes from run to run."""
+INPUT = "8-bit codes"
+"""What the model takes. Files of older versions, whose models took normalized images, don't say."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ def save_classifier(path: Path, classifier: Classifier) -> None:
     metadata = {
         "architecture": classifier.name,
         "hyperparameters": classifier.recipe.model_dump(),
+        "input": INPUT,
         "dataset": asdict(classifier.dataset),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +43,7 @@ def save_classifier(path: Path, classifier: Classifier) -> None:
 
 
 def load_classifier(path: Path) -> Classifier:
-    """Read a classifier, ready for use on the CPU; raises MnistryError where the file isn't one."""
+    """Read a classifier, ready for use on the CPU; raises MnistryError where the file is not one."""
     if path.is_dir():
         raise MnistryError(f"{path}: a folder; expected a classifier's file")
     try:
@@ -51,8 +54,10 @@ def load_classifier(path: Path) -> Classifier:
         raise MnistryError(f"{path}: no such file; run `dvc repro` or `dvc checkout`") from None
     except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise MnistryError(f"{path}: not a classifier of mnistry's ({error}); run `dvc repro`") from None
+    if metadata.get("input") != INPUT:
+        raise MnistryError(f"{path}: a classifier of an older mnistry, for normalized images; run `dvc repro`")
     name, dataset = metadata["architecture"], info_from_dict(metadata["dataset"])
     recipe = make_recipe(name, metadata["hyperparameters"])
-    model = build_model(name, recipe, dataset.shape, len(dataset.class_names))
+    model = build_model(name, recipe, dataset)
     model.load_state_dict(weights)
     return Classifier(model.eval(), name, recipe, dataset)

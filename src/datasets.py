@@ -1,5 +1,6 @@
-"""A normalized dataset's folder: one .npy file a split for images, one for labels, and dataset.json."""
+"""A normalized dataset's folder: per split, one .npy file of images and one of labels, and dataset.json."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -13,11 +14,15 @@ from src.normalization import Normalization
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What dataset.json holds; shape is (C, H, W)."""
+    """What dataset.json holds.
+
+    shape: (C, H, W). sha256: for each split, the digest of its images' codes followed by its labels.
+    """
 
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]
     normalization: Normalization
+    sha256: dict[str, str]
 
 
 def save_info(folder: Path, info: DatasetInfo) -> None:
@@ -31,28 +36,53 @@ def load_info(folder: Path) -> DatasetInfo:
 
 
 def info_from_dict(content: dict) -> DatasetInfo:
-    """Undo `dataclasses.asdict` after a trip through JSON."""
+    """Undo `dataclasses.asdict` after a trip through JSON; raises KeyError where something is missing."""
     normalization = content["normalization"]
+    numbers = (tuple(normalization[name]) for name in ("mean", "std", "scale", "offset"))
     channels, height, width = content["shape"]
     return DatasetInfo(
         class_names=tuple(content["class_names"]),
         shape=(channels, height, width),
-        normalization=Normalization(normalization["method"], tuple(normalization["mean"]), tuple(normalization["std"])),
+        normalization=Normalization(normalization["method"], *numbers),
+        sha256=dict(content["sha256"]),
     )
 
 
 def load_split(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Memory-mapped images, float32 of shape (N, C, H, W), and labels, int64 of shape (N,).
+    """Memory-mapped images, the codes: uint8 of shape (N, C, H, W); and labels: int64 of shape (N,).
 
     split: `train` or `test`.
     """
-    return np.load(folder / f"{split}_images.npy", mmap_mode="r"), np.load(folder / f"{split}_labels.npy")
+    # Copy on write: nothing reaches the file, and torch takes the map without a warning that it is read-only.
+    return np.load(folder / f"{split}_images.npy", mmap_mode="c"), np.load(folder / f"{split}_labels.npy")
+
+
+def write_split(
+    folder: Path, split: str, chunks: Iterable[np.ndarray], labels: np.ndarray, shape: tuple[int, int, int]
+) -> str:
+    """Write a split's images and labels; the SHA-256 of both, in hexadecimal.
+
+    chunks: the images in order, uint8, each of shape (n, C, H, W); never all of them are held. labels: int64, shape
+    (N,). shape: (C, H, W). Raises MnistryError where the chunks together are not N images of that shape.
+    """
+    digest = hashlib.sha256()
+
+    def hashed() -> Iterable[np.ndarray]:
+        for chunk in chunks:
+            whole = np.ascontiguousarray(chunk)
+            digest.update(whole.data)
+            yield whole
+
+    write_array(folder / f"{split}_images.npy", hashed(), (len(labels), *shape), np.uint8)
+    np.save(folder / f"{split}_labels.npy", labels)
+    digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
+    return digest.hexdigest()
 
 
 def write_array(path: Path, chunks: Iterable[np.ndarray], shape: tuple[int, ...], dtype: type) -> None:
     """Write an array to a .npy file chunk by chunk along its first axis, never holding all of it.
 
-    Raises MnistryError where the chunks together aren't of that shape.
+    Raises MnistryError where the chunks together are not of that shape.
     """
     count = 0
     with path.open("wb") as file:
@@ -64,4 +94,4 @@ def write_array(path: Path, chunks: Iterable[np.ndarray], shape: tuple[int, ...]
             file.write(np.ascontiguousarray(chunk, dtype=dtype).data)
             count += len(chunk)
     if count != shape[0]:
-        raise MnistryError(f"{path.name}: {count} images; expected {shape[0]}, one a label")
+        raise MnistryError(f"{path.name}: {count} images; expected {shape[0]}, one per label")

@@ -1,12 +1,7 @@
-"""Where tensors live, and in which precision they are multiplied."""
-
-import ctypes
-import os
-import platform
+"""Where tensors are, and in which precision they are multiplied."""
 
 import torch
 from torch import nn
-from torch.utils import deterministic
 
 from src.errors import MnistryError
 
@@ -68,27 +63,3 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cpu":
         return f"cpu ({torch.get_num_threads()} threads)"
     return str(device)
-
-
-def make_deterministic() -> None:
-    """Make torch choose algorithms that give the same bits in every run on the same machine."""
-    # What use_deterministic_algorithms(True) does to torch proper; that one also imports its compiler, for 3 seconds.
-    torch.set_deterministic_debug_mode("error")
-    # That setting also fills new tensors with NaN, to show reads of what was never written; it costs a tenth.
-    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # missing in its stubs
-    # Without it, CUDA's matrix products refuse to run under deterministic algorithms.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-
-
-def keep_freed_memory() -> None:
-    """Make the C library keep freed memory for the next tensors, where it is glibc.
-
-    By default it gives the feature maps of each step back to the system, which fills new ones with zeros, page by
-    page: that took up to half of a small convolutional network's first epoch. See mallopt(3).
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    libc, m_trim_threshold, m_mmap_threshold = ctypes.CDLL(None), -1, -3
-    # Older versions refuse more than 32 MiB; either call without the other would make things worse.
-    if any(libc.mallopt(m_mmap_threshold, size) for size in (1 << 30, 32 << 20)):
-        libc.mallopt(m_trim_threshold, -1)

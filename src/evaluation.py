@@ -1,59 +1,101 @@
-"""How well probabilities fit the labels, with scikit-learn."""
+"""How well probabilities fit the labels, with scikit-learn and SciPy."""
 
 from collections.abc import Sequence
-from math import sqrt
+from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binomtest
 from sklearn import metrics
 
-Z_95 = 1.959963984540054
-"""The normal distribution's 97.5 % quantile."""
+BINS = 15
+"""Of confidence, equally wide."""
 
 
-def summary_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float | int]:
-    """The figures of metrics/test.json; fractions are in [0, 1], log loss is in nats.
+@dataclass(frozen=True)
+class Evaluation:
+    """A classifier's answers and what follows from them, each computed once.
 
-    labels: int64, shape (N,). probabilities: float64, shape (N, K), each row adding up to 1.
+    labels, predicted: int64, shape (N,). probabilities: float64, shape (N, K), each row adding up to 1. confusion:
+    int64, shape (K, K), one row per actual class. precision, recall, f1: float64, shape (K,), 0 where undefined.
+    calibration: one row of `confidence`, `accuracy` and `images` per bin that is not empty.
     """
-    predicted = probabilities.argmax(1)
-    errors, images = int((predicted != labels).sum()), len(labels)
-    low, high = wilson_interval(images - errors, images)
-    every_class = range(probabilities.shape[1])
-    present = np.unique(labels)
+
+    class_names: Sequence[str]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    predicted: np.ndarray
+    confusion: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+    calibration: list[dict[str, float | int]]
+
+    @property
+    def errors(self) -> int:
+        """The number of images predicted wrongly."""
+        return len(self.labels) - int(self.confusion.trace())
+
+    @property
+    def calibration_error(self) -> float:
+        """The expected calibration error: the mean distance of accuracy from confidence, bins weighted by images."""
+        gaps = [abs(row["accuracy"] - row["confidence"]) * row["images"] for row in self.calibration]
+        return sum(gaps) / len(self.labels)
+
+
+def evaluate_predictions(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> Evaluation:
+    """All that the pipeline says about a classifier's answers. labels, probabilities: as in `Evaluation`."""
+    predicted, classes = probabilities.argmax(1), range(len(class_names))
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=classes, zero_division=0
+    )
+    return Evaluation(
+        class_names=class_names,
+        labels=labels,
+        probabilities=probabilities,
+        predicted=predicted,
+        confusion=metrics.confusion_matrix(labels, predicted, labels=classes),
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        calibration=calibration_bins(labels, probabilities),
+    )
+
+
+def summary_metrics(evaluation: Evaluation) -> dict[str, float | int]:
+    """The metrics of metrics/test.json; fractions are in [0, 1], log loss is in nats.
+
+    Balanced accuracy is the mean recall of the classes that have test images.
+    """
+    images = len(evaluation.labels)
+    low, high = wilson_interval(images - evaluation.errors, images)
+    present = evaluation.confusion.any(1)
+    classes = range(len(evaluation.class_names))
     return {
-        "accuracy": (images - errors) / images,
+        "accuracy": (images - evaluation.errors) / images,
         "accuracy_low": low,
         "accuracy_high": high,
-        "balanced_accuracy": float(
-            metrics.recall_score(labels, predicted, labels=present, average="macro", zero_division=0)
-        ),
-        "macro_f1": float(metrics.f1_score(labels, predicted, labels=every_class, average="macro", zero_division=0)),
-        "log_loss": float(metrics.log_loss(labels, probabilities, labels=every_class)),
-        "ece": expected_calibration_error(calibration_bins(labels, probabilities)),
-        "errors": errors,
+        "balanced_accuracy": float(evaluation.recall[present].mean()),
+        "macro_f1": float(evaluation.f1.mean()),
+        "log_loss": float(metrics.log_loss(evaluation.labels, evaluation.probabilities, labels=classes)),
+        "ece": evaluation.calibration_error,
+        "errors": evaluation.errors,
         "images": images,
     }
 
 
-def calibration_bins(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> list[dict[str, float | int]]:
-    """Rows of `confidence`, `accuracy` and `images`, one for each of equally wide bins of confidence that isn't empty.
+def calibration_bins(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str, float | int]]:
+    """Rows of `confidence`, `accuracy` and `images`, one per bin of confidence that is not empty.
 
-    Confidence is the predicted class's probability; a bin's is its mean. Guo and others, On calibration of modern
-    neural networks, https://arxiv.org/abs/1706.04599.
+    Confidence is the predicted class's probability; a bin's is its mean, and a bin includes its upper end. Guo and
+    others, On calibration of modern neural networks, https://arxiv.org/abs/1706.04599.
     """
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
-    places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     return [
         {"confidence": float(confidence[inside].mean()), "accuracy": float(right[inside].mean()),
          "images": int(inside.sum())}
-        for place in np.unique(places) for inside in [places == place]
+        for number in np.unique(bins) for inside in [bins == number]
     ]  # fmt: skip
-
-
-def expected_calibration_error(rows: Sequence[dict[str, float | int]]) -> float:
-    """The mean distance of accuracy from confidence, each bin weighted by its images."""
-    gaps = [abs(row["accuracy"] - row["confidence"]) * row["images"] for row in rows]
-    return sum(gaps) / sum(row["images"] for row in rows)
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
@@ -61,32 +103,24 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 
     E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
     """
-    proportion, z2 = successes / trials, Z_95**2
-    centre = proportion + z2 / (2 * trials)
-    margin = Z_95 * sqrt(proportion * (1 - proportion) / trials + z2 / (4 * trials**2))
-    scale = 1 + z2 / trials
-    # Rounding may leave the ends a hair outside at 0 and at all successes.
-    return max((centre - margin) / scale, 0.0), min((centre + margin) / scale, 1.0)
+    interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
-def confusion_rows(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> list[dict[str, str | int]]:
-    """The confusion matrix as rows of `actual`, `predicted` and `count`, one for each pair of classes."""
-    counts = metrics.confusion_matrix(labels, predicted, labels=range(len(class_names)))
+def confusion_rows(evaluation: Evaluation) -> list[dict[str, str | int]]:
+    """The confusion matrix as rows of `actual`, `predicted` and `count`, one per pair of classes."""
+    names = evaluation.class_names
     return [
-        {"actual": actual, "predicted": predicted_name, "count": int(counts[i, j])}
-        for i, actual in enumerate(class_names)
-        for j, predicted_name in enumerate(class_names)
+        {"actual": actual, "predicted": predicted, "count": int(evaluation.confusion[i, j])}
+        for i, actual in enumerate(names)
+        for j, predicted in enumerate(names)
     ]
 
 
-def class_rows(
-    labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]
-) -> list[dict[str, str | float | int]]:
-    """Rows of `class`, `precision`, `recall`, `f1` and `images`, the number of test images; 0 where undefined."""
-    columns = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=range(len(class_names)), zero_division=0
-    )
+def class_rows(evaluation: Evaluation) -> list[dict[str, str | float | int]]:
+    """Rows of `class`, `precision`, `recall`, `f1` and `images`, the number of its test images."""
+    columns = (evaluation.precision, evaluation.recall, evaluation.f1, evaluation.confusion.sum(1))
     return [
         {"class": name, "precision": float(precision), "recall": float(recall), "f1": float(f1), "images": int(images)}
-        for name, precision, recall, f1, images in zip(class_names, *columns, strict=True)
+        for name, precision, recall, f1, images in zip(evaluation.class_names, *columns, strict=True)
     ]

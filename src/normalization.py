@@ -1,4 +1,4 @@
-"""From pixels in [0, 255] to the networks' inputs."""
+"""From 8-bit codes, the pixels in [0, 255], to the numbers that networks compute with."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,42 +8,47 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Normalization:
-    """The inputs are (x / 255 - mean) / std, channel by channel."""
+    """What a code stands for: code * scale + offset, channel by channel, which is (code / 255 - mean) / std.
+
+    method: `standard`, `half` or `unit`. mean, std: per channel, on the [0, 1] scale. scale, offset: per channel, the
+    float32 numbers that are applied.
+    """
 
     method: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Normalized images.
+    def __call__(self, codes: np.ndarray) -> np.ndarray:
+        """The values of the codes, as the classifier's first layer computes them.
 
-        images: uint8, shape (N, C, H, W). Returns float32 of the same shape, rounded once from float64.
+        codes: uint8, shape (N, C, H, W). Returns float32 of the same shape.
         """
-        pixels = np.arange(256) / 255
-        normalized = np.empty(images.shape, dtype=np.float32)
-        for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
-            table = ((pixels - mean) / std).astype(np.float32)
-            normalized[:, channel] = table[images[:, channel]]
-        return normalized
+        scale, offset = (np.array(numbers, np.float32)[:, None, None] for numbers in (self.scale, self.offset))
+        values: np.ndarray = codes * scale + offset
+        return values
 
-    def undo(self, normalized: np.ndarray) -> np.ndarray:
-        """The pixels, uint8, that `normalized`, float32 of shape (N, C, H, W), was made from."""
-        mean, std = (np.array(values)[:, None, None] for values in (self.mean, self.std))
-        pixels: np.ndarray = np.rint((normalized * std + mean) * 255).astype(np.uint8)
-        return pixels
+
+def normalization_of(method: str, mean: Iterable[float], std: Iterable[float]) -> Normalization:
+    """The normalization (x - mean) / std of pixels x in [0, 1], its scale and offset rounded once, to float32."""
+    mean, std = tuple(mean), tuple(std)
+    scale = tuple(float(np.float32(1 / (255 * s))) for s in std)
+    offset = tuple(float(np.float32(-m / s)) for m, s in zip(mean, std, strict=True))
+    return Normalization(method, mean, std, scale, offset)
 
 
 def fit_normalization(method: str, chunks: Iterable[np.ndarray], channels: int) -> Normalization:
     """The normalization that `method` names; only `standard` looks at the images.
 
     method: `standard` (mean 0 and standard deviation 1 over the training pixels of each channel),
-        `half` ((x - 0.5) / 0.5) or `unit` (x / 255).
+        `half` ((x - 0.5) / 0.5) or `unit` (x in [0, 1]).
     chunks: uint8 training images, each of shape (n, C, H, W).
     """
     if method == "standard":
-        return Normalization(method, *channel_mean_std(chunks))
+        return normalization_of(method, *channel_mean_std(chunks))
     mean, std = {"half": (0.5, 0.5), "unit": (0.0, 1.0)}[method]
-    return Normalization(method, (mean,) * channels, (std,) * channels)
+    return normalization_of(method, (mean,) * channels, (std,) * channels)
 
 
 def channel_mean_std(chunks: Iterable[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -43,8 +43,8 @@ class Augment(Section):
     rotation: Annotated[Number, Field(ge=0, le=180)]
 
 
-class Pictures(Section):
-    """What the pictures show."""
+class Figures(Section):
+    """What the figures show."""
 
     samples: Count
     test_images: Count
@@ -123,7 +123,7 @@ class Params(Section):
     normalize: Normalize
     train: Train
     evaluate: Evaluate
-    pictures: Pictures
+    figures: Figures
     models: Models
 
     @property

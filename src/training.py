@@ -1,6 +1,5 @@
 """Fitting a classifier to labelled images."""
 
-import inspect
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,16 +11,15 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
-from src.batches import batches, steps_an_epoch
-from src.inference import predict_logits
+from src.batches import Subset, shuffled_batches, steps_per_epoch
+from src.inference import BATCH_SIZE, predict_logits
 from src.params import Recipe
-
-VALIDATION_BATCH_SIZE = 200
+from src.runtime import without_compiler
 
 
 @dataclass(frozen=True)
 class Score:
-    """Mean cross-entropy in nats, and the fraction classified rightly, in [0, 1]."""
+    """Mean cross-entropy in nats, and the fraction classified correctly, in [0, 1]."""
 
     loss: float
     accuracy: float
@@ -29,7 +27,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch came to.
+    """What came of an epoch.
 
     train: over its batches, as they were trained on. validation: after it, or None without validation images.
     images_per_second: of training alone.
@@ -43,8 +41,8 @@ class Epoch:
 
 def fit(
     model: nn.Module,
-    train: tuple[Tensor, Tensor],
-    validation: tuple[Tensor, Tensor],
+    train: Subset,
+    validation: Subset,
     recipe: Recipe,
     *,
     generator: torch.Generator,
@@ -53,26 +51,25 @@ def fit(
 ) -> Iterator[Epoch]:
     """Train the model in place, yielding after each epoch.
 
-    train, validation: float32 images (N, C, H, W) and int64 labels (N,) on the model's device; validation may be
-    empty. generator: on the CPU; draws the order of the images. augment: changes a batch of training images.
-    precision: what products are computed in; weights and sums stay float32.
+    train, validation: on the model's device; validation may be empty. generator: on the CPU; draws the order of the
+    images. augment: changes a batch of training images. precision: what products are computed in; weights and sums
+    stay float32.
     """
-    images, labels = train
     optimizer = make_optimizer(model, recipe)
-    schedule = make_schedule(optimizer, recipe, steps_an_epoch(len(images), recipe.batch_size) * recipe.epochs)
+    schedule = make_schedule(optimizer, recipe, steps_per_epoch(len(train), recipe.batch_size) * recipe.epochs)
     for number in range(1, recipe.epochs + 1):
         start = time.perf_counter()
-        epoch_batches = batches(images, labels, recipe.batch_size, generator)
+        batches = shuffled_batches(train, recipe.batch_size, generator)
         if augment is not None:
-            epoch_batches = ((augment(some), answers) for some, answers in epoch_batches)
-        score, seen = train_epoch(model, epoch_batches, optimizer, schedule, recipe.label_smoothing, precision)
+            batches = ((augment(images), labels) for images, labels in batches)
+        score, seen = train_epoch(model, batches, optimizer, schedule, recipe.label_smoothing, precision)
         seconds = time.perf_counter() - start
-        yield Epoch(number, score, evaluate(model, *validation) if len(validation[0]) else None, seen / seconds)
+        yield Epoch(number, score, evaluate(model, validation) if len(validation) else None, seen / seconds)
 
 
 def train_epoch(
     model: nn.Module,
-    epoch_batches: Iterator[tuple[Tensor, Tensor]],
+    batches: Iterator[tuple[Tensor, Tensor]],
     optimizer: Optimizer,
     schedule: LRScheduler | None,
     label_smoothing: float,
@@ -82,7 +79,7 @@ def train_epoch(
     model.train()
     device = next(model.parameters()).device
     loss_sum, correct, seen = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device), 0
-    for images, labels in epoch_batches:
+    for images, labels in batches:
         with torch.autocast(device.type, precision, enabled=precision is not torch.float32):
             logits = model(images)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
@@ -98,11 +95,12 @@ def train_epoch(
     return Score(loss_sum.item() / seen, correct.item() / seen), seen
 
 
-def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> Score:
+def evaluate(model: nn.Module, subset: Subset) -> Score:
     """The model's score on the images, without label smoothing."""
-    logits = predict_logits(model, images, VALIDATION_BATCH_SIZE)
-    loss = F.cross_entropy(logits, labels)
-    return Score(loss.item(), (logits.argmax(1) == labels).float().mean().item())
+    logits = predict_logits(model, (images for images, _ in subset.gather(subset.indices, BATCH_SIZE)))
+    labels = subset.labels.index_select(0, subset.indices.to(subset.labels.device))
+    correct = (logits.argmax(1) == labels).sum().item()
+    return Score(F.cross_entropy(logits, labels).item(), correct / len(subset))
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
@@ -113,12 +111,6 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
         options["momentum"] = recipe.momentum
     kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
     return without_compiler(kind)(model.parameters(), **options)
-
-
-def without_compiler(kind: type[Optimizer]) -> type[Optimizer]:
-    """The optimizer without the wrappers that import torch's compiler, for 3 s, to tell it to keep out of training."""
-    methods = {name: inspect.unwrap(getattr(kind, name)) for name in ("add_param_group", "zero_grad")}
-    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(inspect.unwrap(kind.step))})
 
 
 def make_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler | None:

@@ -1,7 +1,6 @@
 """The pipeline's steps: each takes its paths from dvc.yaml's cmd, reads params, calls src and writes outputs."""
 
 import csv
-import gc
 import inspect
 import json
 import sys
@@ -9,27 +8,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from src.errors import MnistryError
+from src.errors import exit_on_error
 
 
 def run_stage(main: Callable[..., None]) -> None:
     """Call `main` with the command line's arguments as paths.
 
-    A mistake that the user can mend ends with its message and exit status 1.
+    A mistake that the user can fix ends with its message and exit status 1.
     """
     names, paths = list(inspect.signature(main).parameters), [Path(argument) for argument in sys.argv[1:]]
     if len(paths) != len(names):
         sys.exit(f"usage: python -m stages.{Path(sys.argv[0]).stem} {' '.join(names).upper()}")
-    # What was imported stays; looking through it for garbage at the end takes half a second.
-    gc.freeze()
-    try:
+    with exit_on_error():
         main(*paths)
-    except MnistryError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {error.filename or 'a file'}: {(error.strerror or str(error)).lower()}")
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def log(message: str) -> None:
@@ -37,10 +28,15 @@ def log(message: str) -> None:
     print(message, flush=True)
 
 
-def write_json(path: Path, figures: Mapping[str, float | int]) -> None:
-    """Write figures that `dvc metrics` reads; not finite numbers are refused."""
+def write_json(path: Path, metrics: Mapping[str, float | int]) -> None:
+    """Write metrics that `dvc metrics` reads; raises ValueError where one is not finite."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n")
+    path.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+
+
+def significant(value: float) -> float:
+    """A loss or a probability with five significant digits: all that different processors agree on."""
+    return float(f"{value:.5g}")
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

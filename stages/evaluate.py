@@ -1,130 +1,81 @@
 """Measure the classifier on the test split, which nothing else reads."""
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from src.checkpoints import load_classifier
-from src.datasets import DatasetInfo, load_split
-from src.devices import choose_device, describe_device, keep_freed_memory, make_deterministic, place
-from src.evaluation import (
-    calibration_bins,
-    class_rows,
-    confusion_rows,
-    expected_calibration_error,
-    summary_metrics,
-)
-from src.inference import predict_logits
+from src.classification import load_test_split
+from src.devices import choose_device, describe_device, place
+from src.evaluation import Evaluation, class_rows, confusion_rows, evaluate_predictions, summary_metrics
+from src.inference import class_probabilities
 from src.outputs import whole_folder
-from src.params import Pictures, read_params
-from src.pictures import (
-    BLUE,
-    ORANGE,
-    class_figures,
-    confusion_matrix,
-    image_grid,
-    learning_curves,
-    reliability_diagram,
-    save,
-    shorten,
-)
-from stages import log, run_stage, write_csv, write_json
+from src.params import read_params
+from src.plots.base import save_all
+from src.plots.results import result_figures
+from src.runtime import prepare_process
+from stages import log, run_stage, significant, write_csv, write_json
 
 
 def main(
-    normalized: Path, classifier: Path, history_csv: Path, metrics: Path, predictions_csv: Path, pictures: Path
+    normalized: Path, classifier: Path, history_csv: Path, metrics: Path, predictions_csv: Path, figures: Path
 ) -> None:
-    """Measure the classifier: figures into the folder `metrics`, all predictions, and pictures of them.
+    """Measure the classifier: metrics into the folder `metrics`, all predictions, and figures of them.
 
     history_csv: what training left, for the learning curves.
     """
     params = read_params()
     device = choose_device(params.device)
-    make_deterministic()
-    keep_freed_memory()
+    prepare_process()
     loaded = load_classifier(classifier)
-    images, labels = load_split(normalized, "test")
+    images, labels = load_test_split(loaded, normalized)
     log(f"{loaded.name} on {describe_device(device)}: {len(images)} test images")
-    probabilities = classify(place(loaded.model, device), images, params.evaluate.batch_size, device)
-    predicted, names = probabilities.argmax(1), loaded.dataset.class_names
-    figures = summary_metrics(labels, probabilities)
-    write_json(metrics / "test.json", figures)
-    write_csv(metrics / "confusion.csv", confusion_rows(labels, predicted, names))
-    write_csv(metrics / "classes.csv", class_rows(labels, predicted, names))
-    write_csv(metrics / "calibration.csv", calibration_bins(labels, probabilities))
-    write_csv(
-        predictions_csv,
-        [
-            {"image": i, "actual": names[label], "predicted": names[guess], "probability": float(row[guess])}
-            for i, (label, guess, row) in enumerate(zip(labels, predicted, probabilities, strict=True))
-        ],
-    )
-    with whole_folder(pictures) as folder:
-        draw_figures(folder, labels, probabilities, names, read_history(history_csv))
-        draw_images(folder, images, labels, probabilities, loaded.dataset, params.pictures)
+    size = params.evaluate.batch_size
+    batches = torch.from_numpy(images).split(size)
+    bar = tqdm(batches, desc="evaluate", unit="image", unit_scale=size, disable=None, dynamic_ncols=True)
+    probabilities = class_probabilities(place(loaded.model, device), bar)
+    evaluation = evaluate_predictions(labels, probabilities, loaded.dataset.class_names)
+    summary = write_metrics(evaluation, metrics)
+    write_csv(predictions_csv, prediction_rows(evaluation))
+    with whole_folder(figures) as folder:
+        save_all(result_figures(evaluation, images, read_history(history_csv), params.figures), folder)
+    if not evaluation.errors:
+        log("no mistakes to draw")
     log(
-        f"test accuracy {figures['accuracy']:.4f} (95 %: {figures['accuracy_low']:.4f} to "
-        f"{figures['accuracy_high']:.4f}), log loss {figures['log_loss']:.4f}, {figures['errors']} errors"
+        f"test accuracy {summary['accuracy']:.4f} (95 %: {summary['accuracy_low']:.4f} to "
+        f"{summary['accuracy_high']:.4f}), log loss {summary['log_loss']:.4f}, {evaluation.errors} errors"
     )
 
 
-def classify(model: nn.Module, images: np.ndarray, batch_size: int, device: torch.device) -> np.ndarray:
-    """Each class's probability: float64, shape (N, K). images: normalized, shape (N, C, H, W)."""
-    logits = []
-    with tqdm(total=len(images), desc="evaluate", unit="image", disable=None, dynamic_ncols=True) as bar:
-        for start in range(0, len(images), batch_size):
-            batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(device)
-            logits.append(predict_logits(model, batch, batch_size))
-            bar.update(len(batch))
-    return torch.cat(logits).double().softmax(1).cpu().numpy()
+def write_metrics(evaluation: Evaluation, folder: Path) -> dict[str, float | int]:
+    """Write test.json and the CSVs; returns what is in test.json."""
+    summary = summary_metrics(evaluation)
+    summary |= {name: significant(summary[name]) for name in ("log_loss", "ece")}
+    write_json(folder / "test.json", summary)
+    write_csv(folder / "confusion.csv", confusion_rows(evaluation))
+    write_csv(folder / "classes.csv", class_rows(evaluation))
+    calibration = [row | {"confidence": significant(row["confidence"])} for row in evaluation.calibration]
+    write_csv(folder / "calibration.csv", calibration)
+    return summary
 
 
-def draw_figures(
-    folder: Path,
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    names: Sequence[str],
-    history: list[dict[str, float]],
-) -> None:
-    """The figures of metrics/ as pictures."""
-    predicted = probabilities.argmax(1)
-    counts = np.array([row["count"] for row in confusion_rows(labels, predicted, names)]).reshape(len(names), -1)
-    rows, bins = class_rows(labels, predicted, names), calibration_bins(labels, probabilities)
-    precision, recall = ([float(row[name]) for row in rows] for name in ("precision", "recall"))
-    save(learning_curves(history), folder / "learning_curves.png")
-    save(confusion_matrix(counts, names, share_of_row=False), folder / "confusion.png")
-    save(confusion_matrix(counts, names, share_of_row=True), folder / "confusion_normalized.png")
-    save(class_figures(precision, recall, names), folder / "classes.png")
-    save(reliability_diagram(bins, expected_calibration_error(bins)), folder / "reliability.png")
-
-
-def draw_images(
-    folder: Path,
-    images: np.ndarray,
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    dataset: DatasetInfo,
-    settings: Pictures,
-) -> None:
-    """Random test images with their predictions (T3), and the mistakes made with most confidence."""
-    predicted, confidence = probabilities.argmax(1), probabilities.max(1)
-    drawn = np.random.default_rng(settings.seed).choice(len(labels), min(settings.test_images, len(labels)), False)
-    wrong = np.flatnonzero(predicted != labels)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][: settings.test_images]
-    for name, indices in (("predictions", np.sort(drawn)), ("mistakes", worst)):
-        if not len(indices):
-            log("no mistakes to draw")
-            continue
-        names = [shorten(name, 14) for name in dataset.class_names]
-        captions = [f"{names[predicted[i]]}: {confidence[i]:.1%}\nactual: {names[labels[i]]}" for i in indices]
-        colours = [BLUE if predicted[i] == labels[i] else ORANGE for i in indices]
-        pixels = dataset.normalization.undo(images[indices])
-        save(image_grid(pixels, captions, colours), folder / f"{name}.png")
+def prediction_rows(evaluation: Evaluation) -> list[dict[str, str | float | int]]:
+    """One row per test image: its number, its class, the predicted one, and the probabilities of both."""
+    names = evaluation.class_names
+    return [
+        {
+            "image": i,
+            "actual": names[actual],
+            "predicted": names[predicted],
+            "probability": significant(row[predicted]),
+            "probability_of_actual": significant(row[actual]),
+        }
+        for i, (actual, predicted, row) in enumerate(
+            zip(evaluation.labels, evaluation.predicted, evaluation.probabilities, strict=True)
+        )
+    ]
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

@@ -3,15 +3,29 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 import yaml
 
+from src.datasets import DatasetInfo
+from src.normalization import normalization_of
 from src.params import Params
 
 PROJECT = Path(__file__).parent.parent
+
+
+def dataset_info(
+    class_names: Iterable[str] = "0123456789",
+    shape: tuple[int, int, int] = (1, 8, 8),
+    mean: float = 0.2,
+    std: float = 0.5,
+    method: str = "standard",
+) -> DatasetInfo:
+    """What a dataset.json may hold, with the same mean and standard deviation in all channels."""
+    normalization = normalization_of(method, (mean,) * shape[0], (std,) * shape[0])
+    return DatasetInfo(tuple(class_names), shape, normalization, {"train": "0" * 64, "test": "f" * 64})
 
 
 def words_printed(program: str) -> list[str]:

@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-PACKAGES = ("src", "stages")
+PACKAGES = ("src", "stages", "commands")
 
 
 def project_imports(file: Path) -> set[str]:

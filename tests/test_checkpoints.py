@@ -1,36 +1,38 @@
+import json
 import subprocess
 import sys
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from src.checkpoints import Classifier, load_classifier, save_classifier
-from src.datasets import DatasetInfo
+from src.checkpoints import METADATA_KEY, Classifier, load_classifier, save_classifier
 from src.errors import MnistryError
 from src.models import build_model
-from src.normalization import Normalization
+from src.params import Models
+from tests.conftest import dataset_info
 
-INFO = DatasetInfo(("お", "a b"), (1, 8, 8), Normalization("standard", (1 / 3,), (0.25,)))
+INFO = dataset_info(("お", "a b"), mean=1 / 3, std=0.25)
 
 
-@pytest.mark.parametrize("name", ["linear", "mlp", "cnn", "resnet"])
+@pytest.mark.parametrize("name", Models.model_fields)
 def test_loaded_classifier_is_the_saved_one(params, tmp_path, name):
     """Its weights, its recipe and its dataset, without params.yaml."""
     recipe = getattr(params.models, name)
-    model = build_model(name, recipe, INFO.shape, 2)
+    model = build_model(name, recipe, INFO)
     path = tmp_path / "models" / "classifier.safetensors"
     save_classifier(path, Classifier(model, name, recipe, INFO))
     loaded = load_classifier(path)
     assert (loaded.name, loaded.recipe, loaded.dataset) == (name, recipe, INFO)
-    images = torch.randn(3, 1, 8, 8)
-    assert torch.equal(loaded.model(images), model.eval()(images))
+    codes = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8)
+    assert torch.equal(loaded.model(codes), model.eval()(codes))
 
 
 def test_same_classifier_same_bytes_in_every_process(params, tmp_path):
     """So that an unchanged result has an unchanged dvc.lock; hashes differ from process to process."""
     path = tmp_path / "first.safetensors"
     recipe = params.models.mlp
-    save_classifier(path, Classifier(build_model("mlp", recipe, INFO.shape, 2), "mlp", recipe, INFO))
+    save_classifier(path, Classifier(build_model("mlp", recipe, INFO), "mlp", recipe, INFO))
     code = (
         "import sys, pathlib; from src.checkpoints import *; a, b = map(pathlib.Path, sys.argv[1:]); "
         "save_classifier(b, load_classifier(a))"
@@ -50,7 +52,18 @@ def test_other_file_is_refused(tmp_path, content):
         load_classifier(path)
 
 
+def test_classifier_of_an_older_version_is_refused(tmp_path):
+    """It took normalized images; codes would be read as nonsense, so the error says what makes a new one."""
+    path = tmp_path / "classifier.safetensors"
+    dataset = {"class_names": ["a", "b"], "shape": [1, 8, 8], "normalization": {"method": "unit"}}
+    metadata = {"architecture": "linear", "hyperparameters": {}, "dataset": dataset}
+    save_file({"1.weight": torch.zeros(2, 64)}, path, metadata={METADATA_KEY: json.dumps(metadata)})
+    with pytest.raises(MnistryError, match=r"an older mnistry, for normalized images; run `dvc repro`"):
+        load_classifier(path)
+
+
 def test_folder_is_refused(tmp_path):
+    """An error that names it."""
     with pytest.raises(MnistryError, match="a folder; expected a classifier's file"):
         load_classifier(tmp_path)
 

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +24,17 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from commands.demo import server as demo
+from src.batches import make_subsets
 from src.checkpoints import Classifier
-from src.datasets import DatasetInfo
-from src.demo import server as demo
 from src.errors import MnistryError
 from src.models import build_model
-from src.normalization import Normalization, fit_normalization
+from src.normalization import fit_normalization
 from src.params import read_params
 from src.sources import open_source
 from src.training import fit
 from tests.browser import open_browser
+from tests.conftest import dataset_info
 
 DIGITS = tuple("0123456789")
 
@@ -54,9 +56,8 @@ STROKES = {
 def untrained(class_names: tuple[str, ...] = DIGITS, shape: tuple[int, int, int] = (1, 8, 8)) -> Classifier:
     torch.manual_seed(0)
     recipe = read_params().models.linear
-    model = build_model("linear", recipe, shape, len(class_names)).eval()
-    normalization = Normalization("standard", (0.2,) * shape[0], (0.3,) * shape[0])
-    return Classifier(model, "linear", recipe, DatasetInfo(class_names, shape, normalization))
+    info = dataset_info(class_names, shape, std=0.3)
+    return Classifier(build_model("linear", recipe, info).eval(), "linear", recipe, info)
 
 
 @contextmanager
@@ -275,18 +276,19 @@ def mnist_classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     source.download(raw)
     with source.read(raw, tmp_path_factory.mktemp("scratch")) as dataset:
         train = dataset.splits["train"]
-        pixels = np.concatenate(list(train.chunks))
-    normalization = fit_normalization("standard", [pixels], 1)
+        images = np.concatenate(list(train.chunks))
+    normalization = fit_normalization("standard", [images], 1)
+    info = replace(dataset_info(shape=(1, 28, 28)), normalization=normalization)
     torch.manual_seed(0)
-    model = build_model("cnn", recipe, (1, 28, 28), 10).to(memory_format=torch.channels_last)
-    images, labels = torch.from_numpy(normalization(pixels)), torch.from_numpy(train.labels)
+    model = build_model("cnn", recipe, info).to(memory_format=torch.channels_last)
+    chosen = np.arange(len(images)), np.arange(0)
+    subsets = make_subsets(images, train.labels, chosen, torch.device("cpu"))
     threads = torch.get_num_threads()
     # Threads that wait for each other on a busy machine took twelve times as long as one alone.
     torch.set_num_threads(1)
-    generator = torch.Generator().manual_seed(0)
-    deque(fit(model, (images, labels), (images[:0], labels[:0]), recipe, generator=generator), maxlen=0)
+    deque(fit(model, *subsets, recipe, generator=torch.Generator().manual_seed(0)), maxlen=0)
     torch.set_num_threads(threads)
-    return Classifier(model.eval(), "cnn", recipe, DatasetInfo(DIGITS, (1, 28, 28), normalization))
+    return Classifier(model.eval(), "cnn", recipe, info)
 
 
 def test_nine_of_ten_drawn_digits_are_read_right(mnist_classifier, browser):

@@ -1,12 +1,9 @@
-import platform
-
 import pytest
 import torch
 
 from src.devices import available_devices, choose_device, choose_precision, place
 from src.errors import MnistryError
-from src.models import build_model
-from tests.conftest import words_printed
+from src.models import build_network
 
 
 def test_auto_is_the_accelerator_or_else_the_cpu(monkeypatch):
@@ -33,7 +30,7 @@ def test_missing_device_is_an_error_that_lists_what_there_is(monkeypatch):
 @pytest.mark.parametrize(("name", "expected"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
 def test_named_precision_is_taken(params, name, expected):
     """On any device, for any model."""
-    model = build_model("linear", params.models.linear, (1, 8, 8), 10)
+    model = build_network("linear", params.models.linear, (1, 8, 8), 10)
     assert choose_precision(name, torch.device("cpu"), model) is expected
 
 
@@ -42,38 +39,14 @@ def test_auto_precision_is_bfloat16_for_convolutions_on_matrix_units(params, mon
     """And float32 everywhere else."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": matrix_units})
     for name, expected in (("mlp", False), ("cnn", matrix_units)):
-        model = build_model(name, getattr(params.models, name), (1, 8, 8), 10)
+        model = build_network(name, getattr(params.models, name), (1, 8, 8), 10)
         assert (choose_precision("auto", torch.device("cpu"), model) is torch.bfloat16) == expected
 
 
 def test_placed_model_computes_the_same(params):
     """The memory layout is for speed alone."""
-    model, images = build_model("cnn", params.models.cnn, (3, 8, 8), 10), torch.randn(4, 3, 8, 8)
+    model, images = build_network("cnn", params.models.cnn, (3, 8, 8), 10), torch.randn(4, 3, 8, 8)
     expected = model(images)
     placed = place(model, torch.device("cpu"))
     assert placed[0].weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(placed(images), expected)
-
-
-def test_determinism_is_on_and_imports_no_compiler():
-    """Torch refuses what it can't repeat; its compiler would cost every stage seconds."""
-    program = (
-        "import sys, torch; from src.devices import make_deterministic; make_deterministic();"
-        "print(torch.are_deterministic_algorithms_enabled(), any('torch._inductor' in name for name in sys.modules))"
-    )
-    assert words_printed(program) == ["True", "False"]
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-def test_freed_memory_is_used_again():
-    """Steps of a convolutional network take no new pages from the system, whatever the first ones took."""
-    program = (
-        "import resource, torch; from torch import nn; from src.devices import keep_freed_memory; keep_freed_memory();"
-        "model = nn.Sequential(nn.Conv2d(1, 16, 3), nn.MaxPool2d(2), nn.Conv2d(16, 64, 3), nn.MaxPool2d(2));"
-        "images = torch.zeros(128, 1, 28, 28);"
-        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt;"
-        "steps = lambda: [model(images).sum().backward() for _ in range(8)];"
-        "steps(); before = faults(); steps(); print(faults() - before)"
-    )
-    (faults,) = words_printed(program)
-    assert int(faults) < 5_000  # of 8 steps; without it, up to 24,000

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from src.errors import MnistryError
-from src.models import build_model, count_parameters
+from src.models import build_network, count_parameters
 
 TUTORIALS = {"linear": {}, "mlp": {"hidden_sizes": (256,)}, "cnn": {"channels": (16, 32), "kernel_size": 5}}
 NAMES = ["linear", "mlp", "cnn", "resnet"]
@@ -14,13 +14,13 @@ SHAPES = [(1, 28, 28), (1, 8, 8), (3, 32, 32), (3, 20, 31)]
 
 def model_of(name, params, shape=(1, 28, 28), num_classes=10):
     torch.manual_seed(0)
-    return build_model(name, getattr(params.models, name), shape, num_classes)
+    return build_network(name, getattr(params.models, name), shape, num_classes)
 
 
 def tutorials_model(name, params):
     torch.manual_seed(0)
     recipe = getattr(params.models, name).model_copy(update=TUTORIALS[name])
-    return build_model(name, recipe, (1, 28, 28), 10)
+    return build_network(name, recipe, (1, 28, 28), 10)
 
 
 def test_every_model_is_tested(params):
@@ -76,13 +76,13 @@ def test_cnns_linear_weight_is_xavier_uniform(params):
 def test_sizes_are_params(params):
     """Hidden sizes, channels and kernel of the recipe are the model's."""
     mlp = params.models.mlp.model_copy(update={"hidden_sizes": (7, 5)})
-    assert [tuple(p.shape) for p in build_model("mlp", mlp, (1, 2, 2), 3).parameters()] == [
+    assert [tuple(p.shape) for p in build_network("mlp", mlp, (1, 2, 2), 3).parameters()] == [
         (7, 4), (7,), (5, 7), (5,), (3, 5), (3,)
     ]  # fmt: skip
     cnn = params.models.cnn.model_copy(update={"channels": (4,), "kernel_size": 2})
-    assert build_model("cnn", cnn, (3, 8, 8), 2)[0].weight.shape == (4, 3, 2, 2)
+    assert build_network("cnn", cnn, (3, 8, 8), 2)[0].weight.shape == (4, 3, 2, 2)
     resnet = params.models.resnet.model_copy(update={"channels": (4, 8), "blocks": 2})
-    assert build_model("resnet", resnet, (1, 8, 8), 2)(torch.randn(2, 1, 8, 8)).shape == (2, 2)
+    assert build_network("resnet", resnet, (1, 8, 8), 2)(torch.randn(2, 1, 8, 8)).shape == (2, 2)
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,14 @@ from dvc_render.vega_templates import TEMPLATES
 from PIL import Image
 from selenium.webdriver.support.ui import WebDriverWait
 
+from src.params import Models
 from tests.browser import open_browser
 from tests.conftest import PROJECT
 from tests.imports import project_imports
 
 PIPELINE = yaml.safe_load((PROJECT / "dvc.yaml").read_text("utf-8"))
 STAGES = PIPELINE["stages"]
-MODELS = ["linear", "mlp", "cnn", "resnet"]
+MODELS = list(Models.model_fields)
 
 
 def names(entries):
@@ -191,7 +192,7 @@ def test_experiment_runs_what_its_param_concerns_and_is_compared(clone):
 def test_page_of_plots_is_drawn_without_a_network(clone, tmp_path):
     """All charts and pictures, the confusion matrix's counts too, with nothing from elsewhere."""
     with open_browser(tmp_path) as browser:
-        assert "dvc_plots/index.html: open it in a browser" in clone.run("python", "-m", "src.plots")
+        assert "dvc_plots/index.html: open it in a browser" in clone.run("python", "-m", "commands.report")
         # One file, wherever it is moved to.
         (page,) = (clone.path / "dvc_plots").iterdir()
         browser.get(page.rename(tmp_path / "moved.html").as_uri())

@@ -1,4 +1,4 @@
-"""`python -m src.predict` and what it stands on."""
+"""`python -m commands.predict` and what it uses."""
 
 import io
 import json
@@ -13,29 +13,34 @@ import torch
 from PIL import Image
 from torch import nn
 
-from src import predict
+from commands import predict, trained_on
 from src.checkpoints import Classifier, save_classifier
-from src.classification import class_probabilities, load_test_split, looks_inverted, trained_on
-from src.datasets import DatasetInfo, save_info
+from src.classification import load_test_split, looks_inverted
+from src.datasets import DatasetInfo, save_info, write_split
 from src.decoding import decode_picture
 from src.errors import MnistryError
+from src.inference import class_probabilities
 from src.models import build_model
-from src.normalization import Normalization
 from src.params import read_params
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, dataset_info
 
 SHAPE = (1, 4, 4)
 
 
-def dark_or_light(mean: float = 0.2) -> Classifier:
-    """A classifier that calls images lighter than the mean `light`, others `dark`."""
-    info = DatasetInfo(("dark", "light", "neither"), SHAPE, Normalization("standard", (mean,), (0.5,)))
+def described(shape: tuple[int, int, int] = SHAPE, mean: float = 0.2, method: str = "standard") -> DatasetInfo:
+    return dataset_info(("dark", "light", "neither"), shape, mean, method=method)
+
+
+def dark_or_light(info: DatasetInfo | None = None) -> Classifier:
+    """A classifier of 4x4 images that calls those lighter than the mean `light`, others `dark`."""
+    info = info or described()
     recipe = read_params().models.linear
-    model = build_model("linear", recipe, SHAPE, 3)
-    assert isinstance(model, nn.Sequential)
+    model = build_model("linear", recipe, info)
+    linear = model.get_submodule("network.1")
+    assert isinstance(linear, nn.Linear)
     with torch.no_grad():
-        model[1].weight.copy_(torch.tensor([-1.0, 1.0, 0.0])[:, None].expand(3, 16))
-        model[1].bias.copy_(torch.tensor([0.0, 0.0, -100.0]))
+        linear.weight.copy_(torch.tensor([-1.0, 1.0, 0.0])[:, None].expand_as(linear.weight))
+        linear.bias.copy_(torch.tensor([0.0, 0.0, -100.0]))
     return Classifier(model.eval(), "linear", recipe, info)
 
 
@@ -64,14 +69,14 @@ def test_files_and_folders_print_a_line_each(model, tmp_path, monkeypatch, capsy
     grey(tmp_path / "folder" / ".hidden.png", 0)
     for other in ("notes.txt", "letter.pdf", "film.mpg"):
         (tmp_path / "folder" / other).write_text("no picture")
-    assert run(monkeypatch, "--model", model, white, str(tmp_path / "folder")) == 0
+    assert run(monkeypatch, "--classifier", model, white, str(tmp_path / "folder")) == 0
     assert capsys.readouterr().out == f"{white}: light 100.0%\n{black}: dark 100.0%\n"
 
 
 def test_json_lines_hold_the_top_classes(model, tmp_path, monkeypatch, capsys):
     """Probabilities of all classes add up to 1 and come in falling order; more than K is all."""
     white = grey(tmp_path / "white.png", 255)
-    run(monkeypatch, "--model", model, "--json", "--top", "9", white)
+    run(monkeypatch, "--classifier", model, "--json", "--top", "9", white)
     answer = json.loads(capsys.readouterr().out)
     assert answer["file"] == white
     assert [p["class"] for p in answer["predictions"]] == ["light", "dark", "neither"]
@@ -79,46 +84,40 @@ def test_json_lines_hold_the_top_classes(model, tmp_path, monkeypatch, capsys):
 
 
 def test_invert_swaps_light_and_dark(model, tmp_path, monkeypatch, capsys):
-    run(monkeypatch, "--model", model, "--invert", grey(tmp_path / "a.png", 255))
+    run(monkeypatch, "--classifier", model, "--invert", grey(tmp_path / "a.png", 255))
     assert "dark 100.0%" in capsys.readouterr().out
 
 
 def test_an_image_that_looks_inverted_is_warned_of(model, tmp_path, monkeypatch, capsys):
     """Training images here are dark: a light picture is warned of, with --invert a dark one, and others not."""
     light, dark = grey(tmp_path / "light.png", 250), grey(tmp_path / "dark.png", 5)
-    run(monkeypatch, "--model", model, light, dark)
+    run(monkeypatch, "--classifier", model, light, dark)
     error = capsys.readouterr().err
-    assert error == f"warning: {light}: light and dark look swapped beside the training images; try --invert\n"
-    run(monkeypatch, "--model", model, "--invert", light, dark)
+    assert error == f"warning: {light}: light and dark look swapped compared with the training images; try --invert\n"
+    run(monkeypatch, "--classifier", model, "--invert", light, dark)
     assert capsys.readouterr().err.startswith(f"warning: {dark}: light and dark look swapped")
 
 
 def test_inverted_is_never_said_without_a_known_mean():
-    """`half` and `unit` don't tell the training images' mean; one near the middle decides nothing."""
+    """`half` and `unit` don't know the training images' mean; one near the middle decides nothing."""
     white = np.full(SHAPE, 255, np.uint8)
-    assert looks_inverted(dark_or_light(0.2), white)
-    assert not looks_inverted(dark_or_light(0.45), white)
-    assert not looks_inverted(dark_or_light(0.8), white)
-    info = DatasetInfo(("a", "b", "c"), SHAPE, Normalization("unit", (0.0,), (1.0,)))
-    plain = dark_or_light()
-    assert not looks_inverted(Classifier(plain.model, "linear", plain.recipe, info), white)
+    assert looks_inverted(dark_or_light(), white)
+    assert not looks_inverted(dark_or_light(described(mean=0.45)), white)
+    assert not looks_inverted(dark_or_light(described(mean=0.8)), white)
+    assert not looks_inverted(dark_or_light(described(mean=0.0, method="unit")), white)
 
 
-@pytest.mark.parametrize(
-    ("mean", "expected"), [((0.1, 0.2, 0.3), True), ((0.9, 0.8, 0.9), False), ((0.3, 0.3, 0.3), False)]
-)
-def test_colour_looks_inverted_only_beside_a_clearly_dark_or_light_mean(mean, expected):
-    """Yellow is light: swapped beside dark training images, but not beside light ones, nor beside photographs."""
+@pytest.mark.parametrize(("mean", "expected"), [(0.2, True), (0.85, False), (0.3, False)])
+def test_colour_looks_inverted_only_next_to_a_clearly_dark_or_light_mean(mean, expected):
+    """Yellow is light: swapped where training images are dark, but not where they are light or photographs."""
     yellow = np.broadcast_to(np.array([255, 255, 0], np.uint8)[:, None, None], (3, 4, 4))
-    plain = dark_or_light()
-    info = DatasetInfo(("a", "b", "c"), (3, 4, 4), Normalization("standard", mean, (0.5,) * 3))
-    assert looks_inverted(Classifier(plain.model, "linear", plain.recipe, info), yellow) is expected
+    assert looks_inverted(dark_or_light(described((3, 4, 4), mean)), yellow) is expected
 
 
 def test_standard_input_is_read(model, tmp_path, monkeypatch, capsys):
     data = Path(grey(tmp_path / "white.png", 255)).read_bytes()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-    assert run(monkeypatch, "--model", model, "-") == 0
+    assert run(monkeypatch, "--classifier", model, "-") == 0
     assert capsys.readouterr().out == "-: light 100.0%\n"
 
 
@@ -131,7 +130,7 @@ def test_bad_files_are_named_and_do_not_stop_the_others(model, tmp_path, monkeyp
     (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:900])
     (tmp_path / "empty").mkdir()
     bad = [str(tmp_path / name) for name in ("missing.png", "text.png", "half.png", "empty")]
-    assert run(monkeypatch, "--model", model, *bad, white) == 1
+    assert run(monkeypatch, "--classifier", model, *bad, white) == 1
     out, error = capsys.readouterr()
     assert out == f"{white}: light 100.0%\n"
     lines = error.splitlines()[: len(bad)]
@@ -147,7 +146,7 @@ def test_names_that_cannot_be_printed_do_not_stop_the_others(model, tmp_path, en
     names = [os.fsdecode(odd), grey(tmp_path / "white.png", 255)]
     Image.new("L", (9, 7), 255).save(names[0])
     result = subprocess.run(
-        [sys.executable, "-m", "src.predict", "--model", model, *options, *names],
+        [sys.executable, "-m", "commands.predict", "--classifier", model, *options, *names],
         capture_output=True, check=True, env=os.environ | {"PYTHONIOENCODING": encoding}, cwd=PROJECT,
     )  # fmt: skip
     lines = result.stdout.decode(encoding.split(":")[0]).splitlines()
@@ -160,20 +159,21 @@ def test_names_that_cannot_be_printed_do_not_stop_the_others(model, tmp_path, en
 
 def test_closed_standard_input_is_an_error(model, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", None)
-    assert run(monkeypatch, "--model", model, "-") == 1
-    assert capsys.readouterr().err == "error: standard input: closed; expected a picture\n"
+    assert run(monkeypatch, "--classifier", model, "-") == 1
+    assert capsys.readouterr().err == "error: standard input: closed; expected an image\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "expected either pictures or --test N"),
-        (["a.png", "--test", "3"], "expected either pictures or --test N"),
+        ([], "expected either image files or --test N"),
+        (["a.png", "--test", "3"], "expected either image files or --test N"),
         (["--test", "0"], "'0' is not a whole number from 1 on"),
         (["a.png", "--top", "x"], "'x' is not a whole number from 1 on"),
-        (["a.png", "--save", "b.png"], "--save and --data need --test N"),
-        (["a.png", "--data", "b"], "--save and --data need --test N"),
-        (["--test", "3", "--invert"], "--invert is for pictures"),
+        (["a.png", "--save", "b.png"], "--save, --data and --seed need --test N"),
+        (["a.png", "--data", "b"], "--save, --data and --seed need --test N"),
+        (["a.png", "--seed", "1"], "--save, --data and --seed need --test N"),
+        (["--test", "3", "--invert"], "--invert is for image files"),
         (["--test", "3", "--save", "b"], "--save: 'b'; expected a name that ends in .png or .jpg"),
     ],
 )
@@ -186,7 +186,7 @@ def test_wrong_arguments_end_with_status_2(arguments, message, capsys):
 
 def test_help_does_not_import_torch():
     """It would take seconds."""
-    code = "import sys; sys.argv = ['predict', '-h']\ntry: import src.predict as p; p.main()\n" \
+    code = "import sys; sys.argv = ['predict', '-h']\ntry: import commands.predict as p; p.main()\n" \
            "except SystemExit: assert 'torch' not in sys.modules and 'PIL' not in sys.modules"  # fmt: skip
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
@@ -200,19 +200,19 @@ def normalized(tmp_path: Path) -> Path:
     pixels[:6] = 255
     pixels[0, 0, 0, 0] = 37
     labels = np.array([1] * 6 + [0] * 5 + [1])
-    np.save(folder / "test_images.npy", info.normalization(pixels))
-    np.save(folder / "test_labels.npy", labels)
+    write_split(folder, "test", [pixels], labels, SHAPE)
     save_info(folder, info)
     return folder
 
 
-def test_random_test_images_stand_beside_their_labels(model, normalized, tmp_path, monkeypatch, capsys):
-    """All twelve come once, a wrong one is marked, and the picture is written."""
+def test_random_test_images_are_shown_with_their_labels(model, normalized, tmp_path, monkeypatch, capsys):
+    """All twelve come once, each with its label, right or wrong, and the figure is written."""
     saved = tmp_path / "grid.png"
-    arguments = ["--model", model, "--data", str(normalized)]
+    arguments = ["--classifier", model, "--data", str(normalized)]
     assert run(monkeypatch, *arguments, "--test", "16", "--save", str(saved)) == 0
     out, error = capsys.readouterr()
-    assert out.splitlines()[-1] == "test image 11, light: dark 100.0% (wrong)"
+    assert out.splitlines()[0] == "test image 0: label light, predicted light 100.0% (right)"
+    assert out.splitlines()[-1] == "test image 11: label light, predicted dark 100.0% (wrong)"
     assert len(out.splitlines()) == 12
     assert out.count("(wrong)") == 1
     assert error == "warning: --test 16: the test split has 12 images\n"
@@ -221,26 +221,21 @@ def test_random_test_images_stand_beside_their_labels(model, normalized, tmp_pat
 
 
 def test_the_seed_draws_the_test_images(model, normalized, monkeypatch, capsys):
-    arguments = ["--model", model, "--data", str(normalized), "--test", "3", "--json"]
-    drawn = []
-    for seed in ("1", "1", "2"):
-        run(monkeypatch, *arguments, "--seed", seed)
-        drawn.append([json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()])
-    assert drawn[0] == drawn[1] != drawn[2]
+    """The same images for the same seed; without one, others each time: ten draws of 3 of 12 are not all alike."""
+    arguments = ["--classifier", model, "--data", str(normalized), "--test", "3", "--json"]
 
+    def drawn(*seed: str) -> list[int]:
+        run(monkeypatch, *arguments, *seed)
+        return [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()]
 
-def test_pixels_come_back_from_normalized_images():
-    """Every grey level survives, with the mean and deviation of MNIST."""
-    normalization = Normalization("standard", (0.1306604762738429,), (0.30810780717887876,))
-    pixels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
-    from src.classification import LabelledImages
-
-    assert (LabelledImages(normalization(pixels), np.zeros(1), normalization).pixels(slice(None)) == pixels).all()
+    assert drawn("--seed", "1") == drawn("--seed", "1") != drawn("--seed", "2")
+    assert len({tuple(drawn()) for _ in range(10)}) > 1
 
 
 def test_another_datasets_test_split_is_refused(normalized):
+    """Here, its training images had another mean."""
     with pytest.raises(MnistryError, match=r"normalized: 3 classes of shape \(1, 4, 4\), standard, are not what"):
-        load_test_split(dark_or_light(mean=0.3), normalized)
+        load_test_split(dark_or_light(described(mean=0.3)), normalized)
 
 
 def test_the_dataset_is_the_one_that_dvc_lock_names(tmp_path):
@@ -257,7 +252,8 @@ def test_probabilities_are_the_models_softmax():
     pixels = np.full((1, *SHAPE), 53, np.uint8)
     s = 16 * (53 / 255 - 0.2) / 0.5
     expected = np.exp([-s, s, -100]) / np.exp([-s, s, -100]).sum()
-    assert class_probabilities(dark_or_light(), pixels)[0] == pytest.approx(expected, abs=1e-6)
+    found = class_probabilities(dark_or_light().model, [torch.from_numpy(pixels)])[0]
+    assert found == pytest.approx(expected, abs=1e-6)
 
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> io.BytesIO:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.strokes import centre_strokes
+from commands.demo.strokes import centre_strokes
 
 
 def test_a_bar_is_scaled_into_the_box_and_centred():

@@ -2,25 +2,27 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from src.batches import batches
+from src.batches import Subset, shuffled_batches
 from src.inference import predict_logits
-from src.models import build_model
-from src.training import evaluate, fit, make_optimizer, make_schedule, without_compiler
+from src.models import build_network
+from src.training import evaluate, fit, make_optimizer, make_schedule
 from tests.conftest import words_printed
 
-NOTHING = (torch.empty(0, 1, 8, 8), torch.empty(0, dtype=torch.int64))
+
+def random_subset(count=32, classes=10):
+    """Images as networks take them, normalized: no codes, so that the network alone is trained."""
+    images = torch.randn(count, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    return Subset(images, torch.arange(count) % classes, torch.arange(count))
 
 
-def images_and_labels(count=32, classes=10):
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(count, 1, 8, 8, generator=generator), torch.arange(count) % classes
+NOTHING = random_subset(0)
 
 
 def trained(recipe, name="mlp", seed=0, **options):
     torch.manual_seed(seed)
-    model = build_model(name, recipe, (1, 8, 8), 10)
+    model = build_network(name, recipe, (1, 8, 8), 10)
     generator = torch.Generator().manual_seed(seed)
-    return model, list(fit(model, images_and_labels(), NOTHING, recipe, generator=generator, **options))
+    return model, list(fit(model, random_subset(), NOTHING, recipe, generator=generator, **options))
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp", "cnn", "resnet"])
@@ -28,7 +30,7 @@ def test_every_model_learns_32_images_by_heart(params, name):
     """With its own optimizer and schedule, given time."""
     changes = {"epochs": 150, "batch_size": 32, "label_smoothing": 0.0}
     model, _ = trained(getattr(params.models, name).model_copy(update=changes), name)
-    assert evaluate(model, *images_and_labels()).accuracy == 1
+    assert evaluate(model, random_subset()).accuracy == 1
 
 
 def test_same_seed_same_weights_other_seed_other_weights(params):
@@ -46,10 +48,10 @@ def test_training_equals_a_loop_written_by_hand(params):
     )
     model, epochs = trained(recipe, "linear")
     torch.manual_seed(0)
-    weight, bias = build_model("linear", recipe, (1, 8, 8), 10).parameters()
+    weight, bias = build_network("linear", recipe, (1, 8, 8), 10).parameters()
     generator, losses = torch.Generator().manual_seed(0), []
     for _ in range(2):
-        for images, labels in batches(*images_and_labels(), 8, generator):
+        for images, labels in shuffled_batches(random_subset(), 8, generator):
             loss = F.cross_entropy(images.flatten(1) @ weight.T + bias, labels)
             for parameter, gradient in zip((weight, bias), torch.autograd.grad(loss, (weight, bias)), strict=True):
                 parameter.data -= 0.1 * gradient
@@ -63,9 +65,9 @@ def test_validation_is_scored_after_each_epoch(params):
     """As `evaluate` scores it; None where there are no validation images."""
     recipe = params.models.mlp.model_copy(update={"epochs": 1, "batch_size": 8})
     torch.manual_seed(0)
-    model = build_model("mlp", recipe, (1, 8, 8), 10)
-    (epoch,) = fit(model, images_and_labels(), images_and_labels(16), recipe, generator=torch.Generator())
-    assert epoch.validation == evaluate(model, *images_and_labels(16))
+    model = build_network("mlp", recipe, (1, 8, 8), 10)
+    (epoch,) = fit(model, random_subset(), random_subset(16), recipe, generator=torch.Generator())
+    assert epoch.validation == evaluate(model, random_subset(16))
     assert trained(recipe)[1][0].validation is None
 
 
@@ -78,59 +80,23 @@ def test_bfloat16_trains_float32_weights(params):
     torch.testing.assert_close(exact[1].weight, rounded[1].weight, atol=1e-3, rtol=0)
 
 
-def test_batches_hold_each_image_once_with_its_label():
-    """In another order each epoch; the incomplete last batch is dropped."""
-    images, labels = torch.arange(10.0).view(10, 1, 1, 1), torch.arange(10)
-    generator = torch.Generator().manual_seed(0)
-    first, second = (torch.cat([b for _, b in batches(images, labels, 4, generator)]).tolist() for _ in range(2))
-    assert len(first) == len(set(first)) == 8
-    assert first != second
-    assert all(torch.equal(some.view(-1).long(), answers) for some, answers in batches(images, labels, 3, generator))
-
-
-def test_batch_larger_than_the_images_is_all_of_them():
-    """Nothing is dropped where the incomplete batch is the only one."""
-    (batch,) = batches(torch.zeros(3, 1, 1, 1), torch.arange(3), 128, torch.Generator())
-    assert sorted(batch[1].tolist()) == [0, 1, 2]
-
-
 @pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW")])
 def test_optimizer_is_the_recipes(params, name, kind):
     """With its learning rate and weight decay, and momentum for SGD."""
     changes = {"optimizer": name, "weight_decay": 0.25, "momentum": 0.5, "learning_rate": 0.125}
     recipe = params.models.linear.model_copy(update=changes)
-    optimizer = make_optimizer(build_model("linear", recipe, (1, 8, 8), 10), recipe)
+    optimizer = make_optimizer(build_network("linear", recipe, (1, 8, 8), 10), recipe)
     assert type(optimizer).__name__ == kind
     assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (0.125, 0.25)
     assert optimizer.defaults.get("momentum", 0.5) == 0.5
-
-
-@pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])
-def test_optimizer_without_compiler_is_torchs(params, kind, fused):
-    """Bit for bit, over 30 steps."""
-    options = {"lr": 0.01, "weight_decay": 0.05, "fused": fused}
-    if kind is torch.optim.SGD:
-        options["momentum"] = 0.9
-    weights = []
-    for each in (kind, without_compiler(kind)):
-        torch.manual_seed(0)
-        model = build_model("mlp", params.models.mlp, (1, 8, 8), 10)
-        optimizer = each(model.parameters(), **options)
-        images, labels = images_and_labels()
-        for _ in range(30):
-            optimizer.zero_grad()
-            F.cross_entropy(model(images), labels).backward()
-            optimizer.step()
-        weights.append(torch.nn.utils.parameters_to_vector(model.parameters()))
-    assert torch.equal(*weights)
 
 
 def test_training_imports_no_compiler():
     """Torch's optimizers would, to tell it to leave them alone."""
     program = (
         "import sys, torch; from src.params import read_params; from src.training import fit;"
-        "recipe = read_params().models.linear; train = torch.zeros(256, 1, 2, 2), torch.zeros(256, dtype=torch.int64);"
+        "from src.batches import Subset; recipe = read_params().models.linear; index = torch.arange(256);"
+        "train = Subset(torch.zeros(256, 1, 2, 2), torch.zeros(256, dtype=torch.int64), index);"
         "model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2));"
         "[list(fit(model, train, train, recipe.model_copy(update={'optimizer': optimizer, 'epochs': 1}),"
         " generator=torch.Generator())) for optimizer in ('sgd', 'adam', 'adamw')];"
@@ -142,7 +108,7 @@ def test_training_imports_no_compiler():
 def test_one_cycle_rises_to_the_learning_rate_and_falls_to_nearly_0(params):
     """Over as many steps as it is told; `constant` is no schedule."""
     recipe = params.models.linear.model_copy(update={"schedule": "one_cycle", "learning_rate": 0.5})
-    optimizer = make_optimizer(build_model("linear", recipe, (1, 8, 8), 10), recipe)
+    optimizer = make_optimizer(build_network("linear", recipe, (1, 8, 8), 10), recipe)
     schedule, rates = make_schedule(optimizer, recipe, 100), []
     for _ in range(99):
         optimizer.step()
@@ -156,7 +122,7 @@ def test_one_cycle_rises_to_the_learning_rate_and_falls_to_nearly_0(params):
 def test_inference_does_not_depend_on_the_batch_size(params):
     """And leaves the model in evaluation mode, where batch normalization ignores the other images."""
     recipe = params.models.resnet
-    model, images = build_model("resnet", recipe, (1, 8, 8), 10), images_and_labels()[0]
-    torch.testing.assert_close(predict_logits(model, images, 5), predict_logits(model, images, 32))
-    assert predict_logits(model, images, 5).shape == (32, 10)
+    model, images = build_network("resnet", recipe, (1, 8, 8), 10), random_subset().images
+    torch.testing.assert_close(predict_logits(model, images.split(5)), predict_logits(model, [images]))
+    assert predict_logits(model, images.split(5)).shape == (32, 10)
     assert not model.training

@@ -1,22 +1,50 @@
-"""The classifiers: one module a model, each with a function `build`."""
+"""The classifiers: one module per model, each with a function `build`."""
 
 from importlib import import_module
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from src.datasets import DatasetInfo
+from src.normalization import Normalization
 from src.params import Recipe
 
 
-def build_model(name: str, recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
-    """The model `name`, freshly initialized from torch's global random state.
+class NormalizeCodes(nn.Module):
+    """A classifier's first layer: 8-bit codes to code * scale + offset, channel by channel, saved with the weights."""
 
-    shape: (C, H, W) of an image. The model maps float32 (N, C, H, W) to logits (N, num_classes).
-    Raises MnistryError where it can't take images of that shape.
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(self, normalization: Normalization):
+        super().__init__()
+        for name in ("scale", "offset"):
+            numbers = torch.tensor(getattr(normalization, name), dtype=torch.float32)
+            self.register_buffer(name, numbers[:, None, None])
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Codes, uint8 of shape (N, C, H, W), to float32 of the same shape."""
+        return codes.float().mul_(self.scale).add_(self.offset)
+
+
+def build_model(name: str, recipe: Recipe, dataset: DatasetInfo) -> nn.Sequential:
+    """The classifier `name`, freshly initialized from torch's global random state.
+
+    It maps 8-bit codes, uint8 of shape (N, C, H, W), to logits (N, K). Raises MnistryError where it can't take images
+    of the dataset's shape.
     """
-    model: nn.Module = import_module(f"src.models.{name}").build(recipe, shape, num_classes)
+    model = nn.Sequential()
+    model.add_module("normalize", NormalizeCodes(dataset.normalization))
+    model.add_module("network", build_network(name, recipe, dataset.shape, len(dataset.class_names)))
     return model
 
 
+def build_network(name: str, recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+    """What follows the first layer: from normalized images, float32 of shape (N, C, H, W), to logits (N, K)."""
+    network: nn.Module = import_module(f"src.models.{name}").build(recipe, shape, num_classes)
+    return network
+
+
 def count_parameters(model: nn.Module) -> int:
-    """The number of trained numbers in the model."""
+    """The number of parameters of the model."""
     return sum(parameter.numel() for parameter in model.parameters())

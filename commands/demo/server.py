@@ -10,12 +10,14 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
+import torch
 
+from commands.demo.strokes import centre_strokes
 from src.checkpoints import Classifier
-from src.classification import class_probabilities, looks_inverted
+from src.classification import looks_inverted
 from src.decoding import decode_picture
 from src.errors import MnistryError
-from src.strokes import centre_strokes
+from src.inference import class_probabilities
 
 LOOPBACK = "127.0.0.1"
 LARGEST_UPLOAD = 16 << 20
@@ -131,7 +133,7 @@ class Handler(BaseHTTPRequestHandler):
             pixels = prepare(self.server.classifier, file, drawn, invert)
         except MnistryError as error:
             raise RequestError(HTTPStatus.BAD_REQUEST, str(error)) from None
-        probabilities = class_probabilities(self.server.classifier, pixels[None])[0]
+        probabilities = class_probabilities(self.server.classifier.model, [torch.tensor(pixels[None])])[0]
         return _json(
             {
                 "probabilities": probabilities.tolist(),

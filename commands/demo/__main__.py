@@ -1,28 +1,28 @@
-"""Open a page to draw on: `python -m src.demo`."""
+"""Open a page to draw on: `python -m commands.demo`."""
 
 import argparse
 from pathlib import Path
 
-from src.commands import run_command
-from src.predict import CLASSIFIER
+from commands import CLASSIFIER, run_command, trained_on
+from src.errors import MnistryError
 
 
 def main() -> int:
     """Serve the page until interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m src.demo", description="A page to draw on.")
-    parser.add_argument("--model", type=Path, default=CLASSIFIER, metavar="FILE", help="the classifier (%(default)s)")
+    parser = argparse.ArgumentParser(prog="python -m commands.demo", description="A page to draw on.")
+    parser.add_argument(
+        "--classifier", type=Path, default=CLASSIFIER, metavar="FILE", help="a trained classifier (%(default)s)"
+    )
     parser.add_argument("--port", type=_port, default=8000, help="on 127.0.0.1 (%(default)s); 0 takes any free one")
     arguments = parser.parse_args()
     # torch takes seconds to import: `--help` doesn't wait for it.
+    from commands.demo.server import DemoServer
     from src.checkpoints import load_classifier
-    from src.classification import trained_on
-    from src.demo.server import DemoServer
-    from src.errors import MnistryError
 
-    classifier = load_classifier(arguments.model)
+    classifier = load_classifier(arguments.classifier)
     try:
-        # dvc.lock speaks of the pipeline's classifier alone.
-        dataset = trained_on(Path("dvc.lock")).name if arguments.model == CLASSIFIER else ""
+        # dvc.lock is about the pipeline's classifier alone.
+        dataset = trained_on().name if arguments.classifier == CLASSIFIER else ""
     except MnistryError:
         dataset = ""
     with DemoServer(classifier, dataset, arguments.port) as server:

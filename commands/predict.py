@@ -1,4 +1,4 @@
-"""Classify pictures: `python -m src.predict FILE...`."""
+"""Classify images: `python -m commands.predict FILE...`."""
 
 import argparse
 import io
@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.commands import run_command, warn
+from commands import CLASSIFIER, run_command, trained_on, warn
 from src.errors import MnistryError
 
 if TYPE_CHECKING:
@@ -17,18 +17,16 @@ if TYPE_CHECKING:
 
     from src.checkpoints import Classifier
 
-CLASSIFIER = Path("models/classifier.safetensors")
-BATCH_SIZE = 256
 STANDARD_INPUT = "-"
 
 
 def main() -> int:
-    """0 where every picture was classified, 1 where one was not."""
+    """0 where every image was classified, 1 where one was not."""
     arguments = parse_arguments(sys.argv[1:])
     # torch takes seconds to import: `--help` and wrong arguments don't wait for it.
     from src.checkpoints import load_classifier
 
-    classifier = load_classifier(arguments.model)
+    classifier = load_classifier(arguments.classifier)
     if arguments.test:
         return predict_test_images(classifier, arguments)
     return predict_files(classifier, arguments)
@@ -36,28 +34,28 @@ def main() -> int:
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """The command line's; a wrong one ends with its usage and status 2."""
-    parser = argparse.ArgumentParser(prog="python -m src.predict", description="Classify pictures.")
+    parser = argparse.ArgumentParser(prog="python -m commands.predict", description="Classify images.")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="an image, a folder of images, or - (standard input)")
     parser.add_argument(
-        "files", nargs="*", metavar="FILE", help="a picture, a folder of pictures, or - (standard input)"
+        "--classifier", type=Path, default=CLASSIFIER, metavar="FILE", help="a trained classifier (%(default)s)"
     )
-    parser.add_argument("--model", type=Path, default=CLASSIFIER, metavar="FILE", help="the classifier (%(default)s)")
     parser.add_argument("--top", type=_count, default=1, metavar="K", help="show the K likeliest classes (1)")
-    parser.add_argument("--json", action="store_true", help="print a JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.add_argument("--invert", action="store_true", help="swap light and dark, as for dark ink on light paper")
-    parser.add_argument("--test", type=_count, metavar="N", help="classify N random test images beside their labels")
-    parser.add_argument("--seed", type=int, default=0, help="draws the test images (0)")
+    parser.add_argument("--test", type=_count, metavar="N", help="classify N random test images and show their labels")
+    parser.add_argument("--seed", type=int, metavar="N", help="draws the same test images again (others each time)")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="their normalized dataset (what dvc.lock names)")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write the test images, captioned, as a picture")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the test images with captions as a figure")
     parsed = parser.parse_args(arguments)
     if bool(parsed.files) == bool(parsed.test):
-        parser.error("expected either pictures or --test N")
-    if not parsed.test and (parsed.save or parsed.data):
-        parser.error("--save and --data need --test N")
+        parser.error("expected either image files or --test N")
+    if not parsed.test and (parsed.save or parsed.data or parsed.seed is not None):
+        parser.error("--save, --data and --seed need --test N")
     if parsed.test and parsed.invert:
-        parser.error("--invert is for pictures; --test takes the dataset's own")
+        parser.error("--invert is for image files; --test takes the dataset's own")
     if parsed.save and parsed.save.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         parser.error(f"--save: {str(parsed.save)!r}; expected a name that ends in .png or .jpg")
-    if parsed.seed < 0:
+    if parsed.seed is not None and parsed.seed < 0:
         parser.error(f"--seed: {parsed.seed} is below 0")
     return parsed
 
@@ -70,22 +68,24 @@ def _count(text: str) -> int:
 
 
 def predict_files(classifier: "Classifier", arguments: argparse.Namespace) -> int:
-    """Print each picture's classes; the exit status."""
+    """Print each image's classes; the exit status."""
     import numpy as np
+    import torch
 
-    from src.classification import best_classes, class_probabilities, looks_inverted
+    from src.classification import best_classes, looks_inverted
+    from src.inference import BATCH_SIZE, class_probabilities
 
     failures: list[str] = []
-    pictures = decode_all(arguments.files, classifier.dataset.shape, failures)
-    while batch := list(islice(pictures, BATCH_SIZE)):
-        pixels = np.stack([picture for _, picture in batch])
+    decoded = decode_all(arguments.files, classifier.dataset.shape, failures)
+    while batch := list(islice(decoded, BATCH_SIZE)):
+        images = np.stack([image for _, image in batch])
         if arguments.invert:
-            pixels = 255 - pixels
-        probabilities = class_probabilities(classifier, pixels)
-        for (name, _), image, row in zip(batch, pixels, probabilities, strict=True):
+            images = 255 - images
+        probabilities = class_probabilities(classifier.model, [torch.from_numpy(images)])
+        for (name, _), image, row in zip(batch, images, probabilities, strict=True):
             if looks_inverted(classifier, image):
                 advice = "leave out --invert" if arguments.invert else "try --invert"
-                warn(f"{name}: light and dark look swapped beside the training images; {advice}")
+                warn(f"{name}: light and dark look swapped compared with the training images; {advice}")
             show({"file": name}, best_classes(row, classifier.dataset.class_names, arguments.top), arguments.json)
     return 1 if failures else 0
 
@@ -93,7 +93,7 @@ def predict_files(classifier: "Classifier", arguments: argparse.Namespace) -> in
 def decode_all(
     names: list[str], shape: tuple[int, int, int], failures: list[str]
 ) -> Iterator[tuple[str, "np.ndarray"]]:
-    """Each picture's name and pixels, uint8 of shape (C, H, W).
+    """Each image's name and codes, uint8 of shape (C, H, W).
 
     What can't be read is reported on standard error and added to `failures`.
     """
@@ -101,7 +101,7 @@ def decode_all(
 
     for name in names:
         try:
-            files = [name] if name == STANDARD_INPUT else pictures_in(Path(name))
+            files = [name] if name == STANDARD_INPUT else images_in(Path(name))
         except MnistryError as error:
             warn(str(error), "error")
             failures.append(name)
@@ -110,7 +110,7 @@ def decode_all(
             try:
                 if file == STANDARD_INPUT:
                     if sys.stdin is None:
-                        raise MnistryError("standard input: closed; expected a picture")
+                        raise MnistryError("standard input: closed; expected an image")
                     yield STANDARD_INPUT, decode_picture(io.BytesIO(sys.stdin.buffer.read()), shape, "standard input")
                 else:
                     yield str(file), decode_picture(Path(file), shape)
@@ -119,8 +119,8 @@ def decode_all(
                 failures.append(str(file))
 
 
-def pictures_in(path: Path) -> list[Path]:
-    """The file itself, or all pictures in the folder and the folders in it, hidden ones left out, sorted."""
+def images_in(path: Path) -> list[Path]:
+    """The file itself, or all image files in the folder and the folders in it, hidden ones left out, sorted."""
     from PIL import Image
 
     from src.decoding import FORMATS
@@ -136,29 +136,32 @@ def pictures_in(path: Path) -> list[Path]:
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
     ]
     if not found:
-        raise MnistryError(f"{path}: a folder without pictures")
+        raise MnistryError(f"{path}: a folder without images")
     return sorted(found)
 
 
 def predict_test_images(classifier: "Classifier", arguments: argparse.Namespace) -> int:
-    """Print predictions beside labels for random images of the test split; the exit status."""
+    """Print labels and predictions of random images of the test split; the exit status."""
     import numpy as np
+    import torch
 
-    from src.classification import best_classes, class_probabilities, load_test_split, trained_on
+    from src.classification import best_classes, load_test_split
+    from src.inference import BATCH_SIZE, class_probabilities
 
-    split = load_test_split(classifier, arguments.data or trained_on(Path("dvc.lock")))
-    size = min(arguments.test, len(split.labels))
+    images, labels = load_test_split(classifier, arguments.data or trained_on())
+    size = min(arguments.test, len(labels))
     if size < arguments.test:
         warn(f"--test {arguments.test}: the test split has {size} images")
-    indices = np.sort(np.random.default_rng(arguments.seed).choice(len(split.labels), size, replace=False))
-    pixels, names = split.pixels(indices), classifier.dataset.class_names
+    indices = np.sort(np.random.default_rng(arguments.seed).choice(len(labels), size, replace=False))
+    drawn, names = images[indices], classifier.dataset.class_names
     results = []
-    for i, row in zip(indices, class_probabilities(classifier, pixels), strict=True):
-        actual, best = names[split.labels[i]], best_classes(row, names, arguments.top)
+    probabilities = class_probabilities(classifier.model, torch.from_numpy(drawn).split(BATCH_SIZE))
+    for i, row in zip(indices, probabilities, strict=True):
+        actual, best = names[labels[i]], best_classes(row, names, arguments.top)
         show({"image": int(i), "actual": actual}, best, arguments.json)
         results.append((*best[0], actual))
     if arguments.save:
-        save_grid(pixels, results, arguments.save)
+        save_grid(drawn, results, arguments.save)
     return 0
 
 
@@ -169,24 +172,26 @@ def show(what: dict[str, str | int], best: list[tuple[str, float]], as_json: boo
         print(json.dumps(what | {"predictions": predictions}), flush=True)
         return
     classes = ", ".join(f"{name} {probability:.1%}" for name, probability in best)
-    head = f"{what['file']}" if "file" in what else f"test image {what['image']}, {what['actual']}"
-    wrong = " (wrong)" if "actual" in what and what["actual"] != best[0][0] else ""
-    print(f"{head}: {classes}{wrong}", flush=True)
+    if "file" in what:
+        print(f"{what['file']}: {classes}", flush=True)
+        return
+    verdict = "right" if what["actual"] == best[0][0] else "wrong"
+    print(f"test image {what['image']}: label {what['actual']}, predicted {classes} ({verdict})", flush=True)
 
 
-def save_grid(pixels: "np.ndarray", results: list[tuple[str, float, str]], path: Path) -> None:
-    """Write the images as a picture, in rows, each under its prediction and, where that is wrong, its class.
+def save_grid(images: "np.ndarray", results: list[tuple[str, float, str]], path: Path) -> None:
+    """Write the images as a figure, in rows, each under its prediction and its label.
 
-    pixels: uint8, shape (N, C, H, W). results: the prediction, its probability and the class.
+    images: uint8, shape (N, C, H, W). results: the prediction, its probability and the label.
     """
-    from src.pictures import BLUE, ORANGE, image_grid, save, shorten
+    from src.plots.base import BLUE, ORANGE, image_grid, save, shorten
 
     lines = [
-        f"{shorten(best, 14)}: {probability:.0%}\n" + (f"actual: {shorten(actual, 14)}" if best != actual else "")
+        f"{shorten(best, 14)}: {probability:.0%}\nactual: {shorten(actual, 14)}"
         for best, probability, actual in results
     ]
     colours = [BLUE if best == actual else ORANGE for best, _, actual in results]
-    save(image_grid(pixels, lines, colours, columns=max(round(len(pixels) ** 0.5), 1)), path)
+    save(image_grid(images, lines, colours, columns=max(round(len(images) ** 0.5), 1)), path)
 
 
 if __name__ == "__main__":

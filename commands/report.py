@@ -1,4 +1,4 @@
-"""One page with all charts and pictures, which needs no network: `python -m src.plots`, or `make plots`."""
+"""One page with all charts and figures, which needs no network: `python -m commands.report`, or `make report`."""
 
 import argparse
 import base64
@@ -8,11 +8,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from src.commands import run_command
+from commands import run_command
 from src.errors import MnistryError
 
 TEMPLATE = Path(".dvc/tmp/plots_page.html")
-"""Passing, and ignored by Git, for it holds Vega's own code."""
+"""Temporary, and ignored by Git: it holds Vega's own code."""
 FOLDER = Path("dvc_plots")
 VEGA_LITE = "5.20"
 """DVC's charts are written for version 5."""
@@ -36,17 +36,15 @@ CHARTS
 </body>
 </html>
 """
-
-
 CHARTS = "<!-- charts -->"
-"""Stands before them: Vega's own code holds much that looks like a page."""
+"""Precedes them: Vega's own code holds much that looks like a page."""
 DATA = "var spec = "
-"""Stands before each chart's data, which are JSON."""
+"""Precedes each chart's data, which are JSON."""
 
 
 def main() -> int:
     """Have DVC draw the page."""
-    parser = argparse.ArgumentParser(prog="python -m src.plots", description="Draw all charts and pictures.")
+    parser = argparse.ArgumentParser(prog="python -m commands.report", description="Draw all charts and figures.")
     parser.add_argument("revisions", nargs="*", metavar="REVISION", help="to compare with the workspace, such as main")
     revisions = parser.parse_args().revisions
     # The package carries all of Vega; nothing else here needs it.
@@ -62,14 +60,14 @@ def main() -> int:
     if result.returncode:
         raise MnistryError(f"`{' '.join(command)}` failed: {result.stderr.strip()}")
     page = FOLDER / "index.html"
-    page.write_text(inline_pictures(escape_data(page.read_text("utf-8")), FOLDER), "utf-8")
+    page.write_text(inline_figures(escape_data(page.read_text("utf-8")), FOLDER), "utf-8")
     shutil.rmtree(FOLDER / "static", ignore_errors=True)
     print(f"{page.resolve()}: open it in a browser")
     return 0
 
 
 def escape_data(page: str) -> str:
-    """The page with `</` escaped in the charts' data: a class name could end the script that it stands in."""
+    """The page with `</` escaped in the charts' data: a class name could end the script that it is part of."""
     start = page.index(CHARTS)
     parts = [page[:start]]
     while (found := page.find(DATA, start)) >= 0:
@@ -80,13 +78,13 @@ def escape_data(page: str) -> str:
     return "".join(parts) + page[start:]
 
 
-def inline_pictures(page: str, folder: Path) -> str:
-    """The page with the PNGs that lie beside it in it, so that it can be sent or moved as one file."""
+def inline_figures(page: str, folder: Path) -> str:
+    """The page with the PNG files next to it inside it, so that it can be sent or moved as one file."""
 
     def inlined(tag: re.Match[str]) -> str:
-        picture = folder / tag[1]
-        content = base64.b64encode(picture.read_bytes()).decode()
-        return f'<img alt="{picture.stem}" src="data:image/png;base64,{content}">'
+        figure = folder / tag[1]
+        content = base64.b64encode(figure.read_bytes()).decode()
+        return f'<img alt="{figure.stem}" src="data:image/png;base64,{content}">'
 
     return re.sub(r'<img src="(static/[^"]+)">', inlined, page)
 

@@ -1,0 +1,40 @@
+"""What users run: one module per command, as in `python -m commands.predict`. Here is what the commands share."""
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from src.errors import MnistryError, exit_on_error
+
+CLASSIFIER = Path("models/classifier.safetensors")
+"""The pipeline's."""
+
+
+def run_command(main: Callable[[], int]) -> None:
+    """Exit with the status that `main` returns; a mistake that the user can fix ends with its message and status 1."""
+    # File and class names may hold what the terminal's encoding lacks. Standard error escapes that by itself.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    with exit_on_error():
+        sys.exit(main())
+
+
+def warn(message: str, kind: str = "warning") -> None:
+    """Print a line on standard error at once."""
+    print(f"{kind}: {message}", file=sys.stderr, flush=True)
+
+
+def trained_on(lock: Path = Path("dvc.lock")) -> Path:
+    """The normalized dataset that the pipeline's classifier came from, as dvc.lock has it; raises MnistryError."""
+    try:
+        stages = yaml.safe_load(lock.read_text("utf-8"))["stages"]
+    except FileNotFoundError:
+        raise MnistryError(f"{lock}: no such file; run from the project's top folder") from None
+    paths = [Path(entry["path"]) for entry in stages.get("train", {}).get("deps", [])]
+    for path in paths:
+        if path.parent.name == "normalized":
+            return path
+    raise MnistryError(f"{lock}: names no dataset that the classifier was trained on; give it with --data FOLDER")

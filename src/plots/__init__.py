@@ -1,0 +1,1 @@
+"""Figures, cut by stage: a change to those of the results doesn't rerun normalize."""

@@ -1,0 +1,115 @@
+"""What all figures share. They are drawn with matplotlib; the same input gives the same bytes.
+
+All have a white background, so that they can be read on dark pages too, and colours that colour-blind people tell
+apart: Okabe and Ito's, https://jfly.uni-koeln.de/color, and shades of one blue.
+"""
+
+import unicodedata
+import warnings
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.resources import files
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.text import Text
+
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
+DOTS_PER_INCH = 100
+FONT_PACKAGES = ("noto_cjk_sans_jp_regular", "manimgx_fonts")
+"""Noto's fonts for Chinese, Japanese and Korean, and for emoji and further scripts."""
+MOST_CLASSES = 60
+"""That there is room for by name in one figure; of more, a figure shows so many, or none by name."""
+
+
+@cache
+def font_families() -> list[str]:
+    """The fonts that are asked for a character, in order: all come with packages, so every machine draws the same."""
+    paths = [font for package in FONT_PACKAGES for font in Path(str(files(package))).iterdir()]
+    families = []
+    for path in sorted(path for path in paths if path.suffix in (".otf", ".ttf") and "Italic" not in path.name):
+        fontManager.addfont(path)
+        families.append(fontManager.ttflist[-1].name)
+    return ["DejaVu Sans", *families]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure as its name says, PNG or JPEG, without anything in it that changes from run to run."""
+    with warnings.catch_warnings():
+        # A character that none of the fonts has is drawn as a box.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for text in figure.findobj(Text):
+            assert isinstance(text, Text)
+            if not text.get_text().isascii():
+                text.set_fontfamily(font_families())
+            # Dollars in class names are not mathematics.
+            text.set_parse_math(False)
+        _fit_titles(figure)
+        metadata = {"Software": None} if path.suffix.lower() == ".png" else None
+        figure.savefig(path, dpi=DOTS_PER_INCH, facecolor="white", metadata=metadata)
+
+
+def save_all(figures: Iterable[tuple[str, Figure]], folder: Path) -> None:
+    """Write each named figure into the folder, as PNG."""
+    for name, figure in figures:
+        save(figure, folder / f"{name}.png")
+
+
+def shorten(name: str, width: int) -> str:
+    """The name, cut to the width in columns with an ellipsis; a Chinese character takes two."""
+    columns = [2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in name]
+    if sum(columns) <= width:
+        return name
+    kept = sum(total < width for total in accumulate(columns))
+    return name[:kept].rstrip() + "…"
+
+
+def image_grid(images: np.ndarray, captions: Sequence[str], colours: Sequence[str] = (), columns: int = 4) -> Figure:
+    """Images in rows, each under its caption.
+
+    images: uint8, shape (N, C, H, W). colours: of the captions; black by default.
+    """
+    rows = -(-len(images) // columns)
+    lines = max(caption.count("\n") for caption in captions) + 1
+    figure = Figure(figsize=(1.9 * columns, (1.6 + 0.24 * lines) * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for i, (axis, image, caption) in enumerate(zip(axes, images, captions, strict=False)):
+        show_image(axis, image)
+        axis.set_title(caption, fontsize=10, color=colours[i] if colours else "black")
+    return figure
+
+
+def class_axis(class_names: Sequence[str]) -> tuple[Figure, Axes]:
+    """A figure with a line for each class, the first on top."""
+    size = len(class_names)
+    figure = Figure(figsize=(7.5, max(2.5, 0.3 * size + 1.4)), layout="constrained")
+    axis = figure.subplots()
+    axis.set_yticks(range(size), [shorten(name, 24) for name in class_names])
+    axis.set_ylim(size - 0.4, -0.6)
+    return figure, axis
+
+
+def _fit_titles(figure: Figure) -> None:
+    """Shrink titles that are wider than their column of the figure."""
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    for axis in figure.axes:
+        places = axis.get_subplotspec()
+        assert places is not None
+        room = 0.97 * figure.bbox.width / places.get_gridspec().ncols
+        width = axis.title.get_window_extent(renderer).width
+        if width > room:
+            axis.title.set_fontsize(float(axis.title.get_fontsize()) * room / width)
+
+
+def show_image(axis: Axes, image: np.ndarray) -> None:
+    """Draw the image, uint8 of shape (C, H, W), with its pixels as squares."""
+    pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+    axis.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
