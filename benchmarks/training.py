@@ -239,8 +239,8 @@ def inference_section(params: Params, device: torch.device, rounds: int) -> list
     for model, recipe in params.models:
         network = place(build_model(model, recipe, load_info(NORMALIZED)), device)
         batches = images.split(batch_size)
-        predict_logits(network, batches)
-        seconds = median(timed(partial(predict_logits, network, batches)) for _ in range(rounds))
+        predict_logits(network, batches, len(images))
+        seconds = median(timed(partial(predict_logits, network, batches, len(images))) for _ in range(rounds))
         lines.append(f"| {model} | {len(images) / seconds:,.0f} |")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 10 if sys.platform == "linux" else 1 << 20)
     return [*lines, f"\nPeak memory of this benchmark, 600,000 images resident: {peak:,.0f} MiB.\n"]

@@ -104,7 +104,7 @@ def compare(classifier: "Classifier", images: "np.ndarray", path: Path) -> float
     largest = 0.0
     for start in range(0, len(images), BATCH_SIZE):
         batch = images[start : start + BATCH_SIZE]
-        expected = class_probabilities(classifier.model, [torch.from_numpy(batch)])
+        expected = class_probabilities(classifier.model, [torch.from_numpy(batch)], len(batch))
         (found,) = session.run(["probabilities"], {"pixels": batch})
         largest = max(largest, float(np.abs(found - expected).max()))
         differing = np.flatnonzero(found.argmax(1) != expected.argmax(1))

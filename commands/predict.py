@@ -81,7 +81,7 @@ def predict_files(classifier: "Classifier", arguments: argparse.Namespace) -> in
         images = np.stack([image for _, image in batch])
         if arguments.invert:
             images = 255 - images
-        probabilities = class_probabilities(classifier.model, [torch.from_numpy(images)])
+        probabilities = class_probabilities(classifier.model, [torch.from_numpy(images)], len(images))
         for (name, _), image, row in zip(batch, images, probabilities, strict=True):
             if looks_inverted(classifier, image):
                 advice = "leave out --invert" if arguments.invert else "try --invert"
@@ -155,7 +155,7 @@ def predict_test_images(classifier: "Classifier", arguments: argparse.Namespace)
     indices = np.sort(np.random.default_rng(arguments.seed).choice(len(labels), size, replace=False))
     drawn, names = images[indices], classifier.dataset.class_names
     results = []
-    probabilities = class_probabilities(classifier.model, torch.from_numpy(drawn).split(BATCH_SIZE))
+    probabilities = class_probabilities(classifier.model, torch.from_numpy(drawn).split(BATCH_SIZE), size)
     for i, row in zip(indices, probabilities, strict=True):
         actual, best = names[labels[i]], best_classes(row, names, arguments.top)
         show({"image": int(i), "actual": actual}, best, arguments.json)

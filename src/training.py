@@ -97,7 +97,7 @@ def train_epoch(
 
 def evaluate(model: nn.Module, subset: Subset) -> Score:
     """The model's score on the images, without label smoothing."""
-    logits = predict_logits(model, (images for images, _ in subset.gather(subset.indices, BATCH_SIZE)))
+    logits = predict_logits(model, (images for images, _ in subset.gather(subset.indices, BATCH_SIZE)), len(subset))
     labels = subset.labels.index_select(0, subset.indices.to(subset.labels.device))
     correct = (logits.argmax(1) == labels).sum().item()
     return Score(F.cross_entropy(logits, labels).item(), correct / len(subset))

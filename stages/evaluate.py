@@ -35,7 +35,7 @@ def main(
     size = params.evaluate.batch_size
     batches = torch.from_numpy(images).split(size)
     bar = tqdm(batches, desc="evaluate", unit="image", unit_scale=size, disable=None, dynamic_ncols=True)
-    probabilities = class_probabilities(place(loaded.model, device), bar)
+    probabilities = class_probabilities(place(loaded.model, device), bar, len(images))
     evaluation = evaluate_predictions(labels, probabilities, loaded.dataset.class_names)
     summary = write_metrics(evaluation, metrics)
     write_csv(predictions_csv, prediction_rows(evaluation))

@@ -252,7 +252,7 @@ def test_probabilities_are_the_models_softmax():
     pixels = np.full((1, *SHAPE), 53, np.uint8)
     s = 16 * (53 / 255 - 0.2) / 0.5
     expected = np.exp([-s, s, -100]) / np.exp([-s, s, -100]).sum()
-    found = class_probabilities(dark_or_light().model, [torch.from_numpy(pixels)])[0]
+    found = class_probabilities(dark_or_light().model, [torch.from_numpy(pixels)], 1)[0]
     assert found == pytest.approx(expected, abs=1e-6)
 
 

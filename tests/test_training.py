@@ -123,6 +123,6 @@ def test_inference_does_not_depend_on_the_batch_size(params):
     """And leaves the model in evaluation mode, where batch normalization ignores the other images."""
     recipe = params.models.resnet
     model, images = build_network("resnet", recipe, (1, 8, 8), 10), random_subset().images
-    torch.testing.assert_close(predict_logits(model, images.split(5)), predict_logits(model, [images]))
-    assert predict_logits(model, images.split(5)).shape == (32, 10)
+    torch.testing.assert_close(predict_logits(model, images.split(5), 32), predict_logits(model, [images], 32))
+    assert predict_logits(model, images.split(5), 32).shape == (32, 10)
     assert not model.training

@@ -133,7 +133,7 @@ class Handler(BaseHTTPRequestHandler):
             pixels = prepare(self.server.classifier, file, drawn, invert)
         except MnistryError as error:
             raise RequestError(HTTPStatus.BAD_REQUEST, str(error)) from None
-        probabilities = class_probabilities(self.server.classifier.model, [torch.tensor(pixels[None])])[0]
+        probabilities = class_probabilities(self.server.classifier.model, [torch.tensor(pixels[None])], 1)[0]
         return _json(
             {
                 "probabilities": probabilities.tolist(),
