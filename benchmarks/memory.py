@@ -25,15 +25,26 @@ CLASSES = 10
 
 def main() -> None:
     """Print the table."""
-    print("| image | bytes of pixels | images | peak, MB | bytes per further image |\n|---|---|---|---|---|")
+    print("\n".join(memory_section()))
+
+
+def memory_section() -> list[str]:
+    """The lines of docs/benchmarks.md about memory."""
+    lines = [
+        "\n## Memory of training\n",
+        "`python -m benchmarks.memory`: peak of `stages.train`, linear, one epoch, the pages of the memory-mapped "
+        "images included:\n",
+        "| image | bytes of pixels | images | peak, MB | bytes per further image |",
+        "|---|---|---|---|---|",
+    ]
     for shape, count in SIZES.items():
         peaks = [peak_of_training(shape, images) for images in (count, 2 * count)]
         channels, height, width = shape
-        print(
+        lines.append(
             f"| {height}x{width}x{channels} | {np.prod(shape):,} | {count:,} and {2 * count:,} "
-            f"| {peaks[0] / 1e6:,.0f} and {peaks[1] / 1e6:,.0f} | {(peaks[1] - peaks[0]) / count:,.0f} |",
-            flush=True,
+            f"| {peaks[0] / 1e6:,.0f} and {peaks[1] / 1e6:,.0f} | {(peaks[1] - peaks[0]) / count:,.0f} |"
         )
+    return lines
 
 
 def peak_of_training(shape: tuple[int, int, int], count: int) -> int:

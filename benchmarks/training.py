@@ -31,6 +31,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import clone_of_head, timed
+from benchmarks.memory import memory_section
 from benchmarks.results import train_once
 from src.batches import Subset, make_subsets
 from src.datasets import load_info, load_split
@@ -116,6 +117,7 @@ def main() -> None:
         *commands_section(params),
         *scaling_section(params, device, rounds),
         *inference_section(params, device, rounds),
+        *memory_section(),
     ]
     Path("docs/benchmarks.md").write_text("\n".join(page), "utf-8")
     print("\n".join(page))
@@ -124,14 +126,14 @@ def main() -> None:
 def tutorials_section(
     params: Params, device: torch.device, rounds: int, share: float, their_process: ProcessPoolExecutor
 ) -> list[str]:
-    """Seconds an epoch, images a second, share of the peak, and the time to the tutorial's final accuracy."""
+    """Seconds per epoch, images per second, share of the peak, and the time to the tutorial's final accuracy."""
     peaks = {dtype: matrix_product_peak(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
     lines = [
         "## The tutorials\n",
         "Same model, optimizer and batch size. The peak is that of a 2048x2048 matrix product in the same precision, "
         f"measured here: {peaks[torch.float32] / 1e9:,.0f} GFLOP/s in float32, "
         f"{peaks[torch.bfloat16] / 1e9:,.0f} in bfloat16.\n",
-        "| | images/s, tutorial's way | images/s, ours | s an epoch, tutorial's | s an epoch, ours | times faster "
+        "| | images/s, tutorial's way | images/s, ours | s per epoch, tutorial's | s per epoch, ours | times faster "
         "| share of peak, ours |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -139,7 +141,7 @@ def tutorials_section(
         "\nTime to the tutorial's final accuracy, training alone: the tutorial's epochs at the speed above, against "
         "the median of ours, with the same network, Adam, one cycle and no augmentation. PyTorch's example for MNIST "
         f"is timed over the first {EXAMPLE_SHARE:.0%} of an epoch; ours is a cnn of 16, 32, 64 channels. The "
-        "settings that get there soonest were found by trials on the test split: they tell of speed alone.\n",
+        "settings that get there soonest were found by trials on the test split: they are about speed alone.\n",
         "| | accuracy | their way, s | ours, s | times sooner | test accuracies reached | ours |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -174,7 +176,7 @@ def tutorials_section(
 def target_row(
     name: str, accuracy: float, their_seconds: float, model: str, recipe: Recipe, device: torch.device, rounds: int
 ) -> str:
-    """Their time to the accuracy beside ours, with the accuracies that ours reached."""
+    """Their time to the accuracy and ours, with the accuracies that ours reached."""
     runs = [our_training(model, recipe, device, seed) for seed in range(max(rounds, 3))]
     seconds, reached = median(run[0] for run in runs), ", ".join(f"{run[1]:.4f}" for run in runs)
     return (
@@ -184,7 +186,7 @@ def target_row(
 
 
 def commands_section(params: Params) -> list[str]:
-    """Seconds of the whole command that a user types: start-up, training, evaluation and pictures."""
+    """Seconds of the whole command that a user types: start-up, training, evaluation and figures."""
     lines = [
         "\n## Whole commands\n",
         "`dvc exp run -S dataset=mnist -S model=<model>` in a clone of the last commit, MNIST normalized before, "
@@ -212,14 +214,14 @@ def scaling_section(params: Params, device: torch.device, rounds: int) -> list[s
     lines = [
         "\n## Scaling\n",
         "The default mlp without augmentation, images repeated:\n",
-        "| images | µs an image |",
+        "| images | µs per image |",
         "|---|---|",
     ]
     for count in (1_797, 10_000, IMAGES, 10 * IMAGES):
         recipe = changed(params, "mlp", PLAIN | {"epochs": max(IMAGES // count, 1)})
         seconds = median(our_training("mlp", recipe, device, count=count)[0] for _ in range(rounds))
         lines.append(f"| {count:,} | {seconds / recipe.epochs / count * 1e6:.2f} |")
-    lines += ["\nThe default cnn without augmentation on 60,000 images:\n", "| batch size | s an epoch |", "|---|---|"]
+    lines += ["\nThe default cnn without augmentation on 60,000 images:\n", "| batch size | s per epoch |", "|---|---|"]
     for batch_size in (32, 128, 512, 2048):
         recipe = changed(params, "cnn", PLAIN | {"epochs": 1, "batch_size": batch_size})
         seconds = median(our_training("cnn", recipe, device)[0] for _ in range(rounds))
@@ -228,11 +230,11 @@ def scaling_section(params: Params, device: torch.device, rounds: int) -> list[s
 
 
 def inference_section(params: Params, device: torch.device, rounds: int) -> list[str]:
-    """Images a second of each model, and the peak memory of the whole benchmark."""
+    """Images per second of each model, and the peak memory of the whole benchmark."""
     images, batch_size = load_images(device, "test").images, params.evaluate.batch_size
     lines = [
         "\n## Inference\n",
-        f"10,000 images, float32, {batch_size} a batch:\n",
+        f"10,000 images, float32, {batch_size} per batch:\n",
         "| model | images/s |",
         "|---|---|",
     ]
@@ -296,7 +298,7 @@ def loader_epoch(
 
 @cache
 def raw_images(*further: Callable[[Tensor], Tensor]) -> Dataset[tuple[Tensor, int]]:
-    """MNIST's training split by torchvision's class: an image an index, through ToTensor and what else is given."""
+    """MNIST's training split by torchvision's class: one image per index, through ToTensor and what else is given."""
     from torchvision.datasets import MNIST
     from torchvision.transforms import Compose, ToTensor
 
@@ -350,7 +352,7 @@ def flops_per_image(model: str, recipe: Recipe) -> float:
 
 
 def matrix_product_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a large matrix product: the best of ten."""
+    """Floating-point operations per second of a large matrix product: the best of ten."""
     size = 2048
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     best = min(timed(lambda: torch.mm(a, b).sum().item()) for _ in range(10))
@@ -358,7 +360,7 @@ def matrix_product_peak(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def processor() -> str:
-    """The processor's name, where the system tells it."""
+    """The processor's name, where the system knows it."""
     return str(torch.cpu.get_capabilities().get("cpu_name") or platform.processor() or platform.machine())
 
 

@@ -32,7 +32,7 @@ def available_devices() -> list[str]:
 def choose_precision(name: str, device: torch.device, model: nn.Module) -> torch.dtype:
     """The type to multiply in while training: `auto` is bfloat16 where it was measured 1.3 times faster.
 
-    That is for convolutions, on processors with bfloat16 matrix units; docs/log.md has the figures.
+    That is for convolutions, on processors with bfloat16 matrix units; docs/log.md has the measurements.
     """
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]

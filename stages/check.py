@@ -20,7 +20,7 @@ def main(sources: Path, checked: Path) -> None:
             f"or put your own images into {source}/"
         )
     if source.is_file():
-        raise MnistryError(f"{source}: a file; expected a folder, with pictures or an archive in it")
+        raise MnistryError(f"{source}: a file; expected a folder, with images or an archive in it")
     if params.dataset not in folders:
         log(f"{source} is tracked but not here; unless DVC fetches it now, run `dvc pull {source}`")
     checked.parent.mkdir(parents=True, exist_ok=True)

@@ -147,7 +147,7 @@ def test_only_characters_in_grey_are_centred(classes, shape, expected):
         ("GET", "/nothing", None, {}, 404, "nothing at /nothing"),
         ("POST", "/", b"", {}, 404, "nothing at /"),
         ("GET", "/predict", None, {}, 404, "nothing at /predict"),
-        ("POST", "/predict", b"no picture", {}, 400, "the picture: not a picture that can be read"),
+        ("POST", "/predict", b"no picture", {}, 400, "the image: not a picture that can be read"),
         ("POST", "/predict?drawn=1", b"", {}, 400, "the drawing: not a picture that can be read"),
         ("POST", "/predict", None, {"Content-Length": "-1"}, 411, "no Content-Length"),
         ("POST", "/predict", None, {"Content-Length": "99999999999"}, 413, "more than 16 MB"),

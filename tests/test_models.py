@@ -5,10 +5,12 @@ import torch
 from torch.nn import functional as F
 
 from src.errors import MnistryError
-from src.models import build_network, count_parameters
+from src.models import NormalizeCodes, build_model, build_network, count_parameters
+from src.params import Models
+from tests.conftest import dataset_info
 
 TUTORIALS = {"linear": {}, "mlp": {"hidden_sizes": (256,)}, "cnn": {"channels": (16, 32), "kernel_size": 5}}
-NAMES = ["linear", "mlp", "cnn", "resnet"]
+NAMES = list(Models.model_fields)
 SHAPES = [(1, 28, 28), (1, 8, 8), (3, 32, 32), (3, 20, 31)]
 
 
@@ -23,14 +25,9 @@ def tutorials_model(name, params):
     return build_network(name, recipe, (1, 28, 28), 10)
 
 
-def test_every_model_is_tested(params):
-    """The list above is params.yaml's."""
-    assert [name for name, _ in params.models] == NAMES
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", NAMES)
-def test_any_shape_gives_a_logit_a_class(params, name, shape):
+def test_any_shape_gives_one_logit_per_class(params, name, shape):
     """Grey or colour, small or large, square or not."""
     assert model_of(name, params, shape, 47)(torch.randn(5, *shape)).shape == (5, 47)
 
@@ -92,3 +89,23 @@ def test_images_too_small_are_refused(params, name, message):
     """With the size that came and what would do."""
     with pytest.raises(MnistryError, match=message):
         model_of(name, params, (1, 3 if name == "cnn" else 1, 28))
+
+
+def test_first_layer_computes_what_the_normalization_says():
+    """Bit for bit what numpy computes from scale and offset, for all 256 codes, each channel by itself."""
+    info = dataset_info(shape=(2, 16, 16), mean=0.1307, std=0.3081)
+    codes = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(1, 2, 1, 1)
+    expected = info.normalization(codes.numpy())
+    assert torch.equal(NormalizeCodes(info.normalization)(codes), torch.from_numpy(expected))
+
+
+def test_model_takes_codes_and_leaves_them_as_they_are(params):
+    """The classifier on codes is its network on normalized images; the codes, which may be a file's map, are kept."""
+    info = dataset_info("abc", (1, 8, 8))
+    model = build_model("cnn", params.models.cnn, info)
+    codes = torch.randint(0, 256, (5, 1, 8, 8), dtype=torch.uint8)
+    before = codes.clone()
+    normalized = torch.from_numpy(info.normalization(codes.numpy()))
+    assert torch.equal(model(codes), model.get_submodule("network")(normalized))
+    assert torch.equal(codes, before)
+    assert {"normalize.scale", "normalize.offset"} <= set(model.state_dict())

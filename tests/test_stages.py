@@ -190,7 +190,7 @@ def test_file_in_place_of_a_folder_is_named(project, write_params):
     for name in ("flowers", "flowers.dvc"):
         (project / "sources" / name).touch()
     write_params(dataset="flowers")
-    with pytest.raises(MnistryError, match="sources/flowers: a file; expected a folder, with pictures or an archive"):
+    with pytest.raises(MnistryError, match="sources/flowers: a file; expected a folder, with images or an archive"):
         check.main(project / "sources", project / "checked")
 
 

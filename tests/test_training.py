@@ -5,6 +5,7 @@ from torch.nn import functional as F
 from src.batches import Subset, shuffled_batches
 from src.inference import predict_logits
 from src.models import build_network
+from src.params import Models
 from src.training import evaluate, fit, make_optimizer, make_schedule
 from tests.conftest import words_printed
 
@@ -25,7 +26,7 @@ def trained(recipe, name="mlp", seed=0, **options):
     return model, list(fit(model, random_subset(), NOTHING, recipe, generator=generator, **options))
 
 
-@pytest.mark.parametrize("name", ["linear", "mlp", "cnn", "resnet"])
+@pytest.mark.parametrize("name", Models.model_fields)
 def test_every_model_learns_32_images_by_heart(params, name):
     """With its own optimizer and schedule, given time."""
     changes = {"epochs": 150, "batch_size": 32, "label_smoothing": 0.0}
@@ -59,6 +60,23 @@ def test_training_equals_a_loop_written_by_hand(params):
     torch.testing.assert_close(model[1].weight, weight)
     assert epochs[0].train.loss == pytest.approx(sum(losses[:4]) / 4)
     assert epochs[1].train.loss == pytest.approx(sum(losses[4:]) / 4)
+
+
+def test_labels_are_smoothed_in_training_alone(params):
+    """Worked by hand: 1 - s of the label's logarithm and s of the mean over classes; validation has only the first."""
+    smoothing, subset = 0.3, random_subset()
+    recipe = params.models.linear.model_copy(
+        update={"epochs": 1, "batch_size": 32, "label_smoothing": smoothing, "learning_rate": 1e-9}
+    )
+    torch.manual_seed(0)
+    model = build_network("linear", recipe, (1, 8, 8), 10)
+    log_probabilities = model(subset.images).log_softmax(1).detach()
+    plain = -log_probabilities[torch.arange(32), subset.labels].mean().item()
+    smoothed = (1 - smoothing) * plain - smoothing * log_probabilities.mean().item()
+    (epoch,) = fit(model, subset, subset, recipe, generator=torch.Generator())
+    assert abs(smoothed - plain) > 0.001
+    assert epoch.train.loss == pytest.approx(smoothed, rel=1e-5)
+    assert epoch.validation.loss == pytest.approx(plain, rel=1e-5)
 
 
 def test_validation_is_scored_after_each_epoch(params):

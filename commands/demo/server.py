@@ -21,7 +21,7 @@ from src.inference import class_probabilities
 
 LOOPBACK = "127.0.0.1"
 LARGEST_UPLOAD = 16 << 20
-"""Bytes of a picture."""
+"""Bytes of an image file."""
 SECONDS = 20
 """That a client may be silent."""
 CANVAS = 280
@@ -78,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer({"/": self._page, "/classifier": self._classifier})
 
     def do_POST(self) -> None:
-        """The probabilities of the picture in the request's body.
+        """The probabilities of the image in the request's body.
 
         Of the query, `drawn=1` says that it comes from the page's canvas and `invert=1` that it is dark on light.
         """
@@ -145,11 +145,11 @@ class Handler(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdigit():
-            raise RequestError(HTTPStatus.LENGTH_REQUIRED, "no Content-Length; send the picture's bytes as the body")
+            raise RequestError(HTTPStatus.LENGTH_REQUIRED, "no Content-Length; send the image's bytes as the body")
         # Python reads no number of thousands of digits.
         if len(length) > len(str(LARGEST_UPLOAD)) or int(length) > LARGEST_UPLOAD:
             limit = LARGEST_UPLOAD >> 20
-            raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {limit} MB; choose a smaller picture")
+            raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {limit} MB; choose a smaller image")
         return self.rfile.read(int(length))
 
     def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
@@ -171,12 +171,12 @@ def takes_strokes(classifier: Classifier) -> bool:
 
 
 def prepare(classifier: Classifier, file: io.BytesIO, drawn: bool, invert: bool) -> np.ndarray:
-    """The picture as the classifier takes it: uint8, shape (C, H, W)."""
+    """The image as the classifier takes it: uint8, shape (C, H, W)."""
     shape = classifier.dataset.shape
     if drawn and takes_strokes(classifier):
         ink = decode_picture(file, (1, CANVAS, CANVAS), "the drawing")[0]
         return centre_strokes(ink, *shape[1:])[None]
-    pixels = decode_picture(file, shape, "the picture")
+    pixels = decode_picture(file, shape, "the image")
     return 255 - pixels if invert else pixels
 
 

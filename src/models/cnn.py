@@ -9,7 +9,7 @@ from src.params import CNN
 
 
 def build(recipe: CNN, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
-    """Blocks of convolution, 2x2 max-pooling and rectifier, one a channel count, then a linear layer.
+    """Blocks of convolution, 2x2 max-pooling and rectifier, one per number of channels, then a linear layer.
 
     Pooling before the rectifier gives what the tutorial's other order gives, from a quarter of the rectifier's work.
     """

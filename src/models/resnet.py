@@ -19,7 +19,7 @@ def convolution(c_in: int, c_out: int, size: int = 3, stride: int = 1) -> nn.Seq
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, which a 1x1 convolution fits where the shape changes."""
+    """Two 3x3 convolutions and a shortcut around them, which a 1x1 convolution fits where the shape changes."""
 
     def __init__(self, c_in: int, c_out: int, stride: int):
         super().__init__()

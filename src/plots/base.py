@@ -1,7 +1,7 @@
 """What all figures share. They are drawn with matplotlib; the same input gives the same bytes.
 
-All have a white background, so that they can be read on dark pages too, and colours that colour-blind people tell
-apart: Okabe and Ito's, https://jfly.uni-koeln.de/color, and shades of one blue.
+All have a white background, so that they can be read on dark pages too, and colours that colour-blind people can
+distinguish: Okabe and Ito's, https://jfly.uni-koeln.de/color, and shades of one blue.
 """
 
 import unicodedata
