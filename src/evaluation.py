@@ -9,6 +9,8 @@ from sklearn import metrics
 
 BINS = 15
 """Of confidence, equally wide."""
+MANY_CLASSES = 100
+"""Of more, the confusion matrix has too many pairs to list them all: 1,000 classes have a million."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,11 @@ def evaluate_predictions(labels: np.ndarray, probabilities: np.ndarray, class_na
     )
 
 
-def summary_metrics(evaluation: Evaluation) -> dict[str, float | int]:
+def summary_metrics(evaluation: Evaluation, train_labels: np.ndarray) -> dict[str, float | int]:
     """The metrics of metrics/test.json; fractions are in [0, 1], log loss is in nats.
 
-    Balanced accuracy is the mean recall of the classes that have test images.
+    train_labels: int64; the baseline always predicts the commonest of them. Balanced accuracy is the mean recall of the
+    classes that have test images.
     """
     images = len(evaluation.labels)
     low, high = wilson_interval(images - evaluation.errors, images)
@@ -74,6 +77,7 @@ def summary_metrics(evaluation: Evaluation) -> dict[str, float | int]:
         "accuracy": (images - evaluation.errors) / images,
         "accuracy_low": low,
         "accuracy_high": high,
+        "baseline_accuracy": float((evaluation.labels == np.bincount(train_labels).argmax()).mean()),
         "balanced_accuracy": float(evaluation.recall[present].mean()),
         "macro_f1": float(evaluation.f1.mean()),
         "log_loss": float(metrics.log_loss(evaluation.labels, evaluation.probabilities, labels=classes)),
@@ -108,13 +112,13 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 
 
 def confusion_rows(evaluation: Evaluation) -> list[dict[str, str | int]]:
-    """The confusion matrix as rows of `actual`, `predicted` and `count`, one per pair of classes."""
-    names = evaluation.class_names
-    return [
-        {"actual": actual, "predicted": predicted, "count": int(evaluation.confusion[i, j])}
-        for i, actual in enumerate(names)
-        for j, predicted in enumerate(names)
-    ]
+    """The confusion matrix as rows of `actual`, `predicted` and `count`, one per pair of classes.
+
+    Of more than MANY_CLASSES, other pairs than a class with itself are left out where the count is 0.
+    """
+    names, counts = evaluation.class_names, evaluation.confusion
+    listed = np.ones_like(counts) if len(names) <= MANY_CLASSES else counts + np.eye(len(names), dtype=counts.dtype)
+    return [{"actual": names[i], "predicted": names[j], "count": int(counts[i, j])} for i, j in np.argwhere(listed)]
 
 
 def class_rows(evaluation: Evaluation) -> list[dict[str, str | float | int]]:

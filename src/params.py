@@ -25,6 +25,7 @@ class Train(Section):
     """What training is like for every model."""
 
     validation_fraction: Fraction
+    class_weights: Literal["none", "balanced"]
     precision: Literal["auto", "float32", "bfloat16"]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -47,14 +48,16 @@ def fit(
     *,
     generator: torch.Generator,
     augment: Callable[[Tensor], Tensor] | None = None,
+    class_weights: Tensor | None = None,
     precision: torch.dtype = torch.float32,
 ) -> Iterator[Epoch]:
     """Train the model in place, yielding after each epoch.
 
     train, validation: on the model's device; validation may be empty. generator: on the CPU; draws the order of the
-    images. augment: changes a batch of training images. precision: what products are computed in; weights and sums
-    stay float32.
+    images. augment: changes a batch of training images. class_weights: of each class in the loss, float32 of shape
+    (K,), on the model's device. precision: what products are computed in; weights and sums stay float32.
     """
+    loss_function = nn.CrossEntropyLoss(class_weights, label_smoothing=recipe.label_smoothing)
     optimizer = make_optimizer(model, recipe)
     schedule = make_schedule(optimizer, recipe, steps_per_epoch(len(train), recipe.batch_size) * recipe.epochs)
     for number in range(1, recipe.epochs + 1):
@@ -62,7 +65,7 @@ def fit(
         batches = shuffled_batches(train, recipe.batch_size, generator)
         if augment is not None:
             batches = ((augment(images), labels) for images, labels in batches)
-        score, seen = train_epoch(model, batches, optimizer, schedule, recipe.label_smoothing, precision)
+        score, seen = train_epoch(model, batches, optimizer, schedule, loss_function, precision)
         seconds = time.perf_counter() - start
         yield Epoch(number, score, evaluate(model, validation) if len(validation) else None, seen / seconds)
 
@@ -72,7 +75,7 @@ def train_epoch(
     batches: Iterator[tuple[Tensor, Tensor]],
     optimizer: Optimizer,
     schedule: LRScheduler | None,
-    label_smoothing: float,
+    loss_function: nn.Module,
     precision: torch.dtype,
 ) -> tuple[Score, int]:
     """One pass over the batches; returns their mean score and the number of images."""
@@ -82,7 +85,7 @@ def train_epoch(
     for images, labels in batches:
         with torch.autocast(device.type, precision, enabled=precision is not torch.float32):
             logits = model(images)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
+        loss = loss_function(logits.float(), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -101,6 +104,16 @@ def evaluate(model: nn.Module, subset: Subset) -> Score:
     labels = subset.labels.index_select(0, subset.indices.to(subset.labels.device))
     correct = (logits.argmax(1) == labels).sum().item()
     return Score(F.cross_entropy(logits, labels).item(), correct / len(subset))
+
+
+def balanced_weights(labels: np.ndarray, num_classes: int) -> Tensor:
+    """A weight per class, float32 of shape (K,), inversely proportional to its images; 1 on average over the images.
+
+    labels: int64, shape (N,). A class without images weighs 0. scikit-learn calls these weights `balanced`, too.
+    """
+    counts = np.bincount(labels, minlength=num_classes)
+    weights = np.divide(len(labels), num_classes * counts, out=np.zeros(num_classes), where=counts > 0)
+    return torch.from_numpy(weights).float()
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:

@@ -3,11 +3,13 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from src.checkpoints import load_classifier
 from src.classification import load_test_split
+from src.datasets import load_split
 from src.devices import choose_device, describe_device, place
 from src.evaluation import Evaluation, class_rows, confusion_rows, evaluate_predictions, summary_metrics
 from src.inference import class_probabilities
@@ -37,7 +39,7 @@ def main(
     bar = tqdm(batches, desc="evaluate", unit="image", unit_scale=size, disable=None, dynamic_ncols=True)
     probabilities = class_probabilities(place(loaded.model, device), bar, len(images))
     evaluation = evaluate_predictions(labels, probabilities, loaded.dataset.class_names)
-    summary = write_metrics(evaluation, metrics)
+    summary = write_metrics(evaluation, load_split(normalized, "train")[1], metrics)
     write_csv(predictions_csv, prediction_rows(evaluation))
     with whole_folder(figures) as folder:
         save_all(result_figures(evaluation, images, read_history(history_csv), params.figures), folder)
@@ -45,13 +47,14 @@ def main(
         log("no mistakes to draw")
     log(
         f"test accuracy {summary['accuracy']:.4f} (95 %: {summary['accuracy_low']:.4f} to "
-        f"{summary['accuracy_high']:.4f}), log loss {summary['log_loss']:.4f}, {evaluation.errors} errors"
+        f"{summary['accuracy_high']:.4f}), log loss {summary['log_loss']:.4f}, {evaluation.errors} errors; "
+        f"always predicting the commonest class gives {summary['baseline_accuracy']:.4f}"
     )
 
 
-def write_metrics(evaluation: Evaluation, folder: Path) -> dict[str, float | int]:
+def write_metrics(evaluation: Evaluation, train_labels: np.ndarray, folder: Path) -> dict[str, float | int]:
     """Write test.json and the CSVs; returns what is in test.json."""
-    summary = summary_metrics(evaluation)
+    summary = summary_metrics(evaluation, train_labels)
     summary |= {name: significant(summary[name]) for name in ("log_loss", "ece")}
     write_json(folder / "test.json", summary)
     write_csv(folder / "confusion.csv", confusion_rows(evaluation))

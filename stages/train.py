@@ -2,7 +2,7 @@
 
 import csv
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from math import ceil
 from pathlib import Path
 
@@ -16,14 +16,16 @@ from src.checkpoints import Classifier, save_classifier
 from src.datasets import load_info, load_split
 from src.devices import choose_device, choose_precision, describe_device, place
 from src.models import build_model, count_parameters
-from src.params import read_params
+from src.params import Params, read_params
 from src.runtime import prepare_process
 from src.splits import stratified_split
-from src.training import Epoch, fit
+from src.training import Epoch, balanced_weights, fit
 from stages import log, run_stage, significant, write_json
 
 FEW_STEPS = 400
 """The recipes are made for MNIST's 445 steps per epoch; with fewer than this in all, every model underfits."""
+UNEQUAL = 10
+"""Class weights are suggested where the commonest class has this many times the images of the rarest."""
 
 
 def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path) -> None:
@@ -45,19 +47,41 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     )
     batch_size = min(recipe.batch_size, len(train))
     log(f"batches of images {(batch_size, *dataset.shape)} and labels {(batch_size,)}")
-    steps = steps_per_epoch(len(train), recipe.batch_size)
-    if steps * recipe.epochs < FEW_STEPS:
-        log(
-            f"hint: {steps * recipe.epochs} steps in all are few; a small dataset takes more epochs, "
-            f"such as -S models.{params.model}.epochs={ceil(FEW_STEPS / steps)}"
-        )
-    generator = torch.Generator().manual_seed(params.seed)
-    augment = make_augmentation(recipe.augment, params.seed, device)
-    epochs = fit(model, train, validation, recipe, generator=generator, augment=augment, precision=precision)
+    train_labels = labels[chosen[0]]
+    for hint in hints(params, train_labels, dataset.class_names):
+        log(f"hint: {hint}")
+    balanced = params.train.class_weights == "balanced"
+    epochs = fit(
+        model,
+        train,
+        validation,
+        recipe,
+        generator=torch.Generator().manual_seed(params.seed),
+        augment=make_augmentation(recipe.augment, params.seed, device),
+        class_weights=balanced_weights(train_labels, len(dataset.class_names)).to(device) if balanced else None,
+        precision=precision,
+    )
     last = write_history(epochs, recipe.epochs, history_csv)
     save_classifier(classifier, Classifier(model, params.model, recipe, dataset))
     metrics = {name: value for name, value in epoch_metrics(last).items() if value is not None}
     write_json(train_json, {"epochs": last.number, "parameters": count_parameters(model)} | metrics)
+
+
+def hints(params: Params, labels: np.ndarray, class_names: Sequence[str]) -> Iterator[str]:
+    """What the params may be wrong about. labels: of the images to train on, int64."""
+    steps, epochs = steps_per_epoch(len(labels), params.recipe.batch_size), params.recipe.epochs
+    if steps * epochs < FEW_STEPS:
+        yield (
+            f"{steps * epochs} steps in all are few; a small dataset takes more epochs, "
+            f"such as -S models.{params.model}.epochs={ceil(FEW_STEPS / steps)}"
+        )
+    counts = np.bincount(labels, minlength=len(class_names))
+    most, fewest = int(counts.argmax()), int(counts.argmin())
+    if params.train.class_weights == "none" and counts[most] >= UNEQUAL * counts[fewest]:
+        yield (
+            f"class {class_names[most]!r} has {counts[most]} training images and {class_names[fewest]!r} has "
+            f"{counts[fewest]}; -S train.class_weights=balanced gives all classes the same weight"
+        )
 
 
 def write_history(epochs: Iterable[Epoch], total: int, path: Path) -> Epoch:

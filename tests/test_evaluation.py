@@ -42,18 +42,19 @@ def test_metrics_equal_scikit_learns():
     """Each by its own function."""
     labels, probabilities = random_case()
     predicted = probabilities.argmax(1)
-    summary = summary_metrics(evaluate_predictions(labels, probabilities, "abcd"))
+    summary = summary_metrics(evaluate_predictions(labels, probabilities, "abcd"), np.array([2, 3, 3]))
     assert summary["accuracy"] == metrics.accuracy_score(labels, predicted)
     assert summary["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(labels, predicted))
     assert summary["macro_f1"] == pytest.approx(metrics.f1_score(labels, predicted, average="macro"))
     assert summary["log_loss"] == pytest.approx(-np.log(probabilities[np.arange(200), labels]).mean())
+    assert summary["baseline_accuracy"] == (labels == 3).mean()
     assert summary["errors"] == (labels != predicted).sum()
     assert summary["images"] == 200
 
 
 def test_metrics_are_finite_where_classes_are_missing_and_probabilities_0():
     """A test split may lack a class, and a classifier may be certain and wrong."""
-    summary = summary_metrics(certain([0, 0], [1, 0], "abc"))
+    summary = summary_metrics(certain([0, 0], [1, 0], "abc"), np.array([1]))
     json.dumps(summary, allow_nan=False)
     assert summary["accuracy"] == summary["balanced_accuracy"] == 0.5
 
@@ -81,6 +82,16 @@ def test_confusion_rows_count_each_pair():
         ("cat", "cat", 1), ("cat", "dog", 1), ("dog", "cat", 0), ("dog", "dog", 1)
     ]  # fmt: skip
     assert list(rows[0]) == ["actual", "predicted", "count"]
+
+
+def test_confusion_rows_of_many_classes_leave_zeros_out():
+    """But each class's own row stays, so that all classes are in it, in their order."""
+    names = [str(i) for i in range(101)]
+    rows = confusion_rows(certain([0, 0, 1], [0, 7, 2], names))
+    assert [row["actual"] for row in rows if row["actual"] == row["predicted"]] == names
+    others = [tuple(row.values()) for row in rows if row["actual"] != row["predicted"]]
+    assert others == [("0", "7", 1), ("1", "2", 1)]
+    assert sum(row["count"] for row in rows) == 3
 
 
 def test_class_rows_worked_by_hand():

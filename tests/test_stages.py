@@ -135,6 +135,19 @@ def test_training_that_is_too_short_is_told(project, normalized, write_params, c
         assert capsys.readouterr().out.count(hint) == hints
 
 
+def test_unequal_classes_are_a_hint_unless_they_are_weighed(params):
+    """From ten times as many images on; with balanced weights, there is nothing to say."""
+    recipe = params.models.linear.model_copy(update={"epochs": 400})
+    models = params.models.model_copy(update={"linear": recipe})
+    plain = params.model_copy(update={"model": "linear", "models": models})
+    weighed = plain.model_copy(update={"train": params.train.model_copy(update={"class_weights": "balanced"})})
+    labels = np.array([0] * 30 + [1] * 3)
+    (hint,) = train.hints(plain, labels, ["cat", "dog"])
+    assert hint.startswith("class 'cat' has 30 training images and 'dog' has 3; -S train.class_weights=balanced")
+    assert not list(train.hints(plain, labels[1:], ["cat", "dog"]))
+    assert not list(train.hints(weighed, labels, ["cat", "dog"]))
+
+
 def test_training_never_opens_the_test_split(project, normalized):
     """It does without those files."""
     for path in normalized.glob("test_*"):

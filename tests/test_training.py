@@ -1,12 +1,14 @@
+import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional as F
 
 from src.batches import Subset, shuffled_batches
 from src.inference import predict_logits
 from src.models import build_network
 from src.params import Models
-from src.training import evaluate, fit, make_optimizer, make_schedule
+from src.training import balanced_weights, evaluate, fit, make_optimizer, make_schedule
 from tests.conftest import words_printed
 
 
@@ -77,6 +79,27 @@ def test_labels_are_smoothed_in_training_alone(params):
     assert abs(smoothed - plain) > 0.001
     assert epoch.train.loss == pytest.approx(smoothed, rel=1e-5)
     assert epoch.validation.loss == pytest.approx(plain, rel=1e-5)
+
+
+def test_balanced_weights_are_scikit_learns():
+    """N / (K * images of the class); a class without images weighs nothing."""
+    labels = np.array([0] * 6 + [1] * 3 + [3])
+    expected = compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=labels) * 3 / 4
+    np.testing.assert_allclose(balanced_weights(labels, 4)[[0, 1, 3]], expected, rtol=1e-6)
+    assert balanced_weights(labels, 4)[2] == 0
+
+
+def test_balanced_weights_let_the_rare_class_weigh_as_much(params):
+    """Of 100 images without a difference, 90 are of one class: each class gets half, not nine tenths."""
+    subset = Subset(torch.zeros(100, 1, 2, 2), (torch.arange(100) >= 90).long(), torch.arange(100))
+    recipe = params.models.linear.model_copy(update={"epochs": 200, "batch_size": 100, "learning_rate": 0.1})
+    shares = []
+    for weights in (None, balanced_weights(subset.labels.numpy(), 2)):
+        model = build_network("linear", recipe, (1, 2, 2), 2)
+        list(fit(model, subset, NOTHING, recipe, generator=torch.Generator(), class_weights=weights))
+        shares.append(model(subset.images[:1]).softmax(1)[0, 1].item())
+    assert shares[0] == pytest.approx(0.1, abs=0.02)
+    assert shares[1] == pytest.approx(0.5, abs=0.02)
 
 
 def test_validation_is_scored_after_each_epoch(params):
