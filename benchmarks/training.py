@@ -22,7 +22,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -33,7 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import clone_of_head, timed
 from benchmarks.memory import memory_section
 from benchmarks.results import train_once
-from src.batches import Subset, make_subsets
+from src.batches import Subset, make_subset
 from src.datasets import load_info, load_split
 from src.devices import choose_device, choose_precision, describe_device, place
 from src.inference import predict_logits
@@ -332,9 +331,7 @@ def our_training(
 
 def load_images(device: torch.device, split: str) -> Subset:
     """All images and labels of the split, as training takes them."""
-    images, labels = load_split(NORMALIZED, split)
-    (subset,) = make_subsets(images, labels, (np.arange(len(labels)),), device)
-    return subset
+    return make_subset(*load_split(NORMALIZED, split), device)
 
 
 def changed(params: Params, model: str, changes: dict[str, object]) -> Recipe:

@@ -1,11 +1,15 @@
 """Batches gathered from arrays that stay where they are: memory-mapped on the CPU, resident on an accelerator."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from src.datasets import DatasetInfo, load_split
+from src.splits import stratified_split
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,30 @@ class Subset:
             yield self.images.index_select(0, indices), self.labels.index_select(0, indices)
 
 
-def make_subsets(
-    images: np.ndarray, labels: np.ndarray, chosen: tuple[np.ndarray, ...], device: torch.device
-) -> tuple[Subset, ...]:
-    """A subset for each array of indices in `chosen`; on the CPU, the memory-mapped images stay in their file."""
-    on_device = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
-    return tuple(Subset(*on_device, torch.from_numpy(indices)) for indices in chosen)
+def load_subsets(
+    folder: Path, dataset: DatasetInfo, validation_fraction: float, seed: int, device: torch.device
+) -> tuple[Subset, Subset]:
+    """The images to train on and those to validate on, out of the normalized dataset in `folder`.
+
+    Those to validate on are the source's own validation split where it has one; else `validation_fraction` of each
+    class of the training split, drawn from the seed. On the CPU, all images stay in their memory-mapped files.
+    """
+    images, labels = load_split(folder, "train")
+    if "validation" in dataset.sha256:
+        own = load_split(folder, "validation")
+        return make_subset(images, labels, device), make_subset(*own, device)
+    draw = np.random.default_rng(seed)
+    kept, held_out = stratified_split(labels, validation_fraction, draw, dataset.class_names)
+    train = make_subset(images, labels, device, kept)
+    return train, replace(train, indices=torch.from_numpy(held_out))
+
+
+def make_subset(
+    images: np.ndarray, labels: np.ndarray, device: torch.device, indices: np.ndarray | None = None
+) -> Subset:
+    """The images at the indices, or all; on the CPU, they share the arrays' memory."""
+    chosen = np.arange(len(labels)) if indices is None else indices
+    return Subset(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), torch.from_numpy(chosen))
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:

@@ -51,7 +51,7 @@ def info_from_dict(content: dict) -> DatasetInfo:
 def load_split(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Memory-mapped images, the codes: uint8 of shape (N, C, H, W); and labels: int64 of shape (N,).
 
-    split: `train` or `test`.
+    split: `train`, `test`, or `validation` where the source has one.
     """
     # Copy on write: nothing reaches the file, and torch takes the map without a warning that it is read-only.
     return np.load(folder / f"{split}_images.npy", mmap_mode="c"), np.load(folder / f"{split}_labels.npy")

@@ -11,14 +11,13 @@ import torch
 from tqdm import tqdm
 
 from src.augmentation import make_augmentation
-from src.batches import make_subsets, steps_per_epoch
+from src.batches import load_subsets, steps_per_epoch
 from src.checkpoints import Classifier, save_classifier
-from src.datasets import load_info, load_split
+from src.datasets import load_info
 from src.devices import choose_device, choose_precision, describe_device, place
 from src.models import build_model, count_parameters
 from src.params import Params, read_params
 from src.runtime import prepare_process
-from src.splits import stratified_split
 from src.training import Epoch, balanced_weights, fit
 from stages import log, run_stage, significant, write_json
 
@@ -34,20 +33,18 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     device = choose_device(params.device)
     prepare_process()
     torch.manual_seed(params.seed)
-    dataset, (images, labels) = load_info(normalized), load_split(normalized, "train")
-    recipe = params.recipe
+    dataset, recipe = load_info(normalized), params.recipe
     model = place(build_model(params.model, recipe, dataset), device)
     precision = choose_precision(params.train.precision, device, model)
-    draw = np.random.default_rng(params.seed)
-    chosen = stratified_split(labels, params.train.validation_fraction, draw, dataset.class_names)
-    train, validation = make_subsets(images, labels, chosen, device)
+    train, validation = load_subsets(normalized, dataset, params.train.validation_fraction, params.seed, device)
     log(
         f"{params.model}: {count_parameters(model):,} parameters on {describe_device(device)} "
         f"in {str(precision).removeprefix('torch.')}, {len(train)} training and {len(validation)} validation images"
+        + (" of the source's own validation split" if "validation" in dataset.sha256 else "")
     )
     batch_size = min(recipe.batch_size, len(train))
     log(f"batches of images {(batch_size, *dataset.shape)} and labels {(batch_size,)}")
-    train_labels = labels[chosen[0]]
+    train_labels = train.labels.cpu()[train.indices].numpy()
     for hint in hints(params, train_labels, dataset.class_names):
         log(f"hint: {hint}")
     balanced = params.train.class_weights == "balanced"

@@ -1,7 +1,12 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import torch
 
-from src.batches import Subset, make_subsets, shuffled_batches
+from src.batches import Subset, load_subsets, make_subset, shuffled_batches
+from src.datasets import DatasetInfo, write_split
+from tests.conftest import dataset_info
 
 
 def numbered(count: int, indices: list[int] | None = None) -> Subset:
@@ -35,11 +40,40 @@ def test_batches_hold_the_chosen_images_alone():
     assert [labels.tolist() for _, labels in subset.gather(subset.indices, 2)] == [[7, 1], [4]]
 
 
+def write_dataset(folder: Path, *splits: str) -> DatasetInfo:
+    """Twenty images of one pixel per split, in two classes; the splits' pixels count on."""
+    for i, split in enumerate(splits):
+        write_split(folder, split, [np.arange(20 * i, 20 * i + 20, dtype=np.uint8)[:, None, None, None]],
+                    np.arange(20) % 2, (1, 1, 1))  # fmt: skip
+    return replace(dataset_info("ab", (1, 1, 1)), sha256=dict.fromkeys((*splits, "test"), ""))
+
+
+def pixels(subset: Subset) -> list[int]:
+    return subset.images[subset.indices].flatten().tolist()
+
+
+def test_validation_images_are_held_out_of_the_training_split(tmp_path):
+    """A quarter of each class, drawn from the seed, in neither both nor none; their labels come with them."""
+    info = write_dataset(tmp_path, "train")
+    train, validation = load_subsets(tmp_path, info, 0.25, 0, torch.device("cpu"))
+    assert sorted(pixels(train) + pixels(validation)) == list(range(20))
+    assert sorted(validation.labels[validation.indices].tolist()) == [0, 0, 1, 1]
+    assert pixels(load_subsets(tmp_path, info, 0.25, 0, torch.device("cpu"))[1]) == pixels(validation)
+    assert pixels(load_subsets(tmp_path, info, 0.25, 1, torch.device("cpu"))[1]) != pixels(validation)
+    assert len(load_subsets(tmp_path, info, 0, 0, torch.device("cpu"))[1]) == 0
+
+
+def test_the_sources_own_validation_split_is_used(tmp_path):
+    """Then nothing is held out of the training split, whatever the fraction."""
+    info = write_dataset(tmp_path, "train", "validation")
+    train, validation = load_subsets(tmp_path, info, 0.25, 0, torch.device("cpu"))
+    assert pixels(train) == list(range(20))
+    assert pixels(validation) == list(range(20, 40))
+
+
 def test_subsets_share_the_images(tmp_path):
-    """On the CPU, they are the memory-mapped file itself: no copy of all images is made."""
-    np.save(tmp_path / "x.npy", np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1))
-    images = np.load(tmp_path / "x.npy", mmap_mode="c")
-    chosen = np.array([0, 2]), np.array([1])
-    train, validation = make_subsets(images, np.arange(4), chosen, torch.device("cpu"))
-    assert train.images.data_ptr() == validation.images.data_ptr() == images.ctypes.data
-    assert (len(train), len(validation)) == (2, 1)
+    """On the CPU, both are the memory-mapped file itself: no copy of all images is made."""
+    train, validation = load_subsets(tmp_path, write_dataset(tmp_path, "train"), 0.25, 0, torch.device("cpu"))
+    assert train.images.data_ptr() == validation.images.data_ptr()
+    images = np.load(tmp_path / "train_images.npy", mmap_mode="c")
+    assert make_subset(images, np.arange(20), torch.device("cpu")).images.data_ptr() == images.ctypes.data

@@ -25,7 +25,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from commands.demo import server as demo
-from src.batches import make_subsets
+from src.batches import make_subset
 from src.checkpoints import Classifier
 from src.errors import MnistryError
 from src.models import build_model
@@ -281,12 +281,12 @@ def mnist_classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     info = replace(dataset_info(shape=(1, 28, 28)), normalization=normalization)
     torch.manual_seed(0)
     model = build_model("cnn", recipe, info).to(memory_format=torch.channels_last)
-    chosen = np.arange(len(images)), np.arange(0)
-    subsets = make_subsets(images, train.labels, chosen, torch.device("cpu"))
+    subset = make_subset(images, train.labels, torch.device("cpu"))
+    nothing = make_subset(images, train.labels, torch.device("cpu"), np.arange(0))
     threads = torch.get_num_threads()
     # Threads that wait for each other on a busy machine took twelve times as long as one alone.
     torch.set_num_threads(1)
-    deque(fit(model, *subsets, recipe, generator=torch.Generator().manual_seed(0)), maxlen=0)
+    deque(fit(model, subset, nothing, recipe, generator=torch.Generator().manual_seed(0)), maxlen=0)
     torch.set_num_threads(threads)
     return Classifier(model.eval(), "cnn", recipe, info)
 

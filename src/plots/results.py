@@ -89,7 +89,8 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], share_of_ro
     axis.set_ylabel("actual", fontsize=12)
     axis.set_title("Confusion matrix, % of each actual class" if share_of_row else "Confusion matrix, images")
     if too_many:
-        # Classes by their numbers, in their order.
+        axis.set_xlabel("predicted: number of the class, in their order", fontsize=12)
+        axis.set_ylabel("actual: number of the class", fontsize=12)
         return figure
     names = [shorten(name, 18) for name in class_names]
     axis.set_xticks(range(size), names, rotation=90 if max(map(len, names)) > 2 else 0, fontsize=10)
