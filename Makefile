@@ -4,7 +4,7 @@ PORT ?= 8000
 # Stages, tests and experiments find the environment's python and dvc first.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help environment repro report plots demo test lint bench results format lock clean
+.PHONY: help environment repro recover report plots demo test lint bench results format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,14 @@ environment: .venv/requirements.txt ## Install the locked packages into .venv
 
 repro: environment ## Run the pipeline: whatever params.yaml asks for, rerunning only what changed
 	dvc repro
+
+recover: ## After a failed or killed run: branch, params, metrics and outputs of the last commit; no image of yours is touched
+	@test -s .dvc/tmp/rwlock || rm -f .dvc/tmp/rwlock
+	@git symbolic-ref -q HEAD > /dev/null || test "$$(git rev-parse HEAD)" != "$$(git rev-parse -q --verify '@{-1}')" || \
+		git switch -
+	@git diff HEAD -- params.yaml
+	git checkout HEAD -- params.yaml dvc.lock metrics
+	dvc checkout --allow-missing dvc.yaml
 
 demo: environment ## Serve a page to draw on, on this computer alone: make demo PORT=8001
 	python -m commands.demo --port $(PORT)

@@ -145,8 +145,7 @@ class Clone:
 
     def restore(self):
         """By the README's words, and the code as it was."""
-        command = re.search(r"After a failed run, `(.+?)`", (PROJECT / "README.md").read_text("utf-8"))
-        self.run("sh", "-c", command[1])
+        self.run("make", "recover")
         self.git("checkout", "-q", "src", "stages")
 
     def metrics(self):
@@ -305,6 +304,49 @@ def test_recovery_after_a_failed_run_keeps_new_pictures(clone, added):
     shutil.rmtree(folder)
 
 
+def test_recovery_after_a_killed_run(clone):
+    """SIGTERM leaves HEAD detached, params staged, metrics deleted; a kill may leave DVC's lock file empty."""
+    before, branch = clone.metrics(), clone.git("branch", "--show-current")
+    process = subprocess.Popen(
+        ["dvc", "exp", "run", "-S", "models.mlp.epochs=100000"], cwd=clone.path, env=clone.environment,
+        stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert any(line.startswith("epoch 1/") for line in process.stdout)
+    process.send_signal(signal.SIGTERM)
+    process.wait()
+    # The stage lives on, and would go on writing.
+    os.killpg(process.pid, signal.SIGKILL)
+    process.stdout.close()
+    assert clone.git("branch", "--show-current") == ""
+    assert clone.git("diff", "--cached", "--name-only") == "params.yaml\n"
+    (clone.path / ".dvc/tmp/rwlock").write_text("")
+    output = clone.run("make", "recover")
+    assert "+    epochs: 100000" in output
+    assert clone.git("branch", "--show-current") == branch
+    assert clone.git("status", "--short") == ""
+    assert clone.metrics() == before
+    assert (clone.path / "models" / "classifier.safetensors").exists()
+    assert "Data and pipelines are up to date." in clone.dvc("repro")
+
+
+def test_recovery_in_a_clone_that_never_ran(clone, tmp_path):
+    """The cache has nothing of what the lock names: that is no error, and `dvc repro` makes it."""
+    clone.git("clone", "-q", str(clone.path), str(tmp_path / "other"))
+    subprocess.run(["make", "recover"], cwd=tmp_path / "other", env=clone.environment, check=True)
+    assert not (tmp_path / "other" / "models" / "classifier.safetensors").exists()
+
+
+def test_recovery_leaves_a_chosen_commit_alone(clone):
+    """HEAD that the user detached at another commit than the branch's stays there."""
+    branch = clone.git("branch", "--show-current").strip()
+    clone.git("checkout", "-q", "HEAD~1")
+    clone.run("make", "recover")
+    assert clone.git("branch", "--show-current") == ""
+    clone.git("checkout", "-q", branch)
+    clone.restore()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -365,7 +407,6 @@ def test_mnist_is_read_at_99_percent_by_the_cnn(mnist_mirror, clone):
     """The whole way from the original archives."""
     clone.environment["MNISTRY_MIRROR"] = mnist_mirror
     clone.git("checkout", "-q", ".")
-    clone.edit("params.yaml", "    epochs: 1 #", "    epochs: ")
-    clone.dvc("exp", "run", "-S", "dataset=mnist", "-S", "model=cnn")
+    clone.dvc("exp", "run", "-S", "dataset=mnist", "-S", "model=cnn", "-S", "models.cnn.epochs=2")
     assert json.loads((clone.path / "metrics" / "test.json").read_text())["accuracy"] >= 0.99
     clone.restore()
