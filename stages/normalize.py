@@ -25,7 +25,7 @@ def main(raw: Path, normalized: Path, pictures: Path) -> None:
     """Fill the folder `normalized` from the files in `raw`, and draw what is in it into `pictures`."""
     params = read_params()
     with whole_folder(normalized) as folder, tempfile.TemporaryDirectory(dir=folder) as scratch:
-        with open_source(raw).read(raw, Path(scratch)) as dataset:
+        with open_source(raw).read(Path(scratch)) as dataset:
             for name, split in dataset.splits.items():
                 write_array(Path(scratch, f"{name}.npy"), split.chunks, (len(split.labels), *dataset.shape), np.uint8)
                 np.save(folder / f"{name}_labels.npy", split.labels)

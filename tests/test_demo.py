@@ -270,10 +270,10 @@ def mnist_classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     if not os.environ.get("MNISTRY_MIRROR"):
         pytest.skip("needs MNIST: set MNISTRY_MIRROR to a folder that holds mnist/")
     recipe = read_params().models.cnn.model_copy(update={"epochs": 1})
-    source, raw = open_source(Path("data/sources/mnist")), tmp_path_factory.mktemp("raw") / "mnist"
+    raw = tmp_path_factory.mktemp("raw") / "mnist"
     raw.mkdir()
-    source.download(raw)
-    with source.read(raw, tmp_path_factory.mktemp("scratch")) as dataset:
+    open_source(Path("data/sources/mnist")).download(raw)
+    with open_source(raw).read(tmp_path_factory.mktemp("scratch")) as dataset:
         train = dataset.splits["train"]
         pixels = np.concatenate(list(train.chunks))
     normalization = fit_normalization("standard", [pixels], 1)

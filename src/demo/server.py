@@ -13,7 +13,7 @@ import numpy as np
 
 from src.checkpoints import Classifier
 from src.classification import class_probabilities, looks_inverted
-from src.decoding import decode_picture
+from src.decoding import decode_image
 from src.errors import MnistryError
 from src.strokes import centre_strokes
 
@@ -172,9 +172,9 @@ def prepare(classifier: Classifier, file: io.BytesIO, drawn: bool, invert: bool)
     """The picture as the classifier takes it: uint8, shape (C, H, W)."""
     shape = classifier.dataset.shape
     if drawn and takes_strokes(classifier):
-        ink = decode_picture(file, (1, CANVAS, CANVAS), "the drawing")[0]
+        ink = decode_image(file, (1, CANVAS, CANVAS), "the drawing")[0]
         return centre_strokes(ink, *shape[1:])[None]
-    pixels = decode_picture(file, shape, "the picture")
+    pixels = decode_image(file, shape, "the picture")
     return 255 - pixels if invert else pixels
 
 
