@@ -1,11 +1,11 @@
-"""From a folder of pictures to one array: peak memory by the number of pictures, and speed against torchvision.
+"""From a folder of images to one array: peak memory by the number of images, and speed against torchvision.
 
-Memory is what all of a stage's processes hold of their own (Linux: Pss_Anon, without files that are mapped or cached),
-sampled twenty times a second, in a fresh process each. For the speed, our decoding of what `download` packed, into a
-file, and torchvision's ImageFolder through a DataLoader with as many workers, into an array, alternate in one run after
-a round that isn't counted; the medians are given, with the slowest and the quickest round. Both start their workers
-anew each time. Photographs are shrunk to 64x64 pixels, by torchvision with Resize. `--quick` takes a tenth of the
-pictures. In full, it takes about three minutes on two cores and needs Linux.
+Memory is what all processes of a stage hold of their own (Linux: Pss_Anon, without files that are mapped or cached),
+sampled twenty times per second, each stage in a fresh process. For the speed, our decoding of what `download` packed,
+into a file, and torchvision's ImageFolder through a DataLoader with as many workers, into an array, alternate in one
+run after a round that isn't counted; the medians are given, with the slowest and the fastest round. Both start new
+workers each time. Photographs are shrunk to 64x64 pixels, by torchvision with Resize. `--quick` takes a tenth of the
+images. In full, it takes about three minutes on two cores and needs Linux.
 """
 
 import argparse
@@ -27,24 +27,24 @@ from src.sources.images import ImagesSource
 
 PHOTOGRAPH = (1024, 768)
 SIDE = 64
-"""Of what photographs are shrunk to."""
+"""Height and width to which photographs are shrunk."""
 ROUNDS = 5
 
 
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the pictures")
-    parser.add_argument("--folder", type=Path, help="where to make the pictures; by default, the system's own")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the images")
+    parser.add_argument("--folder", type=Path, help="where to make the images (a temporary folder)")
     arguments = parser.parse_args()
     few, many, some = (1_000, 7_000, 200) if arguments.quick else (10_000, 70_000, 2_000)
     size = "{}x{}".format(*PHOTOGRAPH)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
-        small = small_pictures(Path(scratch, "few"), few)
-        large = small_pictures(Path(scratch, "many"), many)
+        small = small_images(Path(scratch, "few"), few)
+        large = small_images(Path(scratch, "many"), many)
         album = photographs(Path(scratch, "album"), few)
         page = photographs(Path(scratch, "page"), some)
-        print(f"{available_cores()} cores\n\n| pictures | stage | peak memory, MB | seconds |\n|---|---|---|---|")
+        print(f"{available_cores()} cores\n\n| images | stage | peak memory, MB | seconds |\n|---|---|---|---|")
         for folder, name in (
             (small, f"{few:,} of 28x28"),
             (large, f"{many:,} of 28x28"),
@@ -54,13 +54,13 @@ def main() -> None:
                 megabytes, seconds = peak_memory(stage, folder)
                 print(f"| {name} | {stage.__name__} | {megabytes:.0f} | {seconds:.1f} |", flush=True)
         pack(page)
-        print("\n| pictures | ours, images/s | ImageFolder and DataLoader, images/s | ratio |\n|---|---|---|---|")
+        print("\n| images | ours, images/s | ImageFolder and DataLoader, images/s | ratio |\n|---|---|---|---|")
         print(f"| {many:,} of 28x28 | {compare(large, many)} |", flush=True)
         print(f"| {some:,} of {size} | {compare(page, some)} |", flush=True)
 
 
-def small_pictures(folder: Path, count: int) -> Path:
-    """A folder of PNG files of 28x28 grey pixels in ten classes, as easily packed as MNIST."""
+def small_images(folder: Path, count: int) -> Path:
+    """A folder of PNG files of 28x28 grey pixels in ten classes, that compress about as well as MNIST."""
     generator = np.random.default_rng(0)
     for name in range(10):
         (folder / str(name)).mkdir(parents=True)
@@ -72,7 +72,7 @@ def small_pictures(folder: Path, count: int) -> Path:
 
 
 def photographs(folder: Path, count: int) -> Path:
-    """A folder of JPEG files in two classes: a hundred pictures, each under many names."""
+    """A folder of JPEG files in two classes: a hundred images, each under many names."""
     generator = np.random.default_rng(0)
     for name in "ab":
         (folder / name).mkdir(parents=True)
@@ -88,7 +88,7 @@ def photographs(folder: Path, count: int) -> Path:
 
 
 def pack(folder: Path) -> None:
-    """What `download` does with the pictures."""
+    """What `download` does with the images."""
     raw = folder.with_name(folder.name + ".raw")
     raw.mkdir()
     ImagesSource(folder).download(raw)
@@ -97,14 +97,14 @@ def pack(folder: Path) -> None:
 def decode(folder: Path) -> None:
     """What `normalize` does with what was packed, as far as the arrays of bytes."""
     raw = folder.with_name(folder.name + ".raw")
-    with ImagesSource(raw).read(raw, raw.parent) as dataset:
+    with ImagesSource(raw).read(raw.parent) as dataset:
         for name, split in dataset.splits.items():
             shape = (len(split.labels), *dataset.shape)
             write_array(folder.with_name(f"{folder.name}.{name}.npy"), split.chunks, shape, np.uint8)
 
 
 def compare(folder: Path, count: int) -> str:
-    """The row's figures: ours, torchvision's, the ratio of the medians."""
+    """Cells of the table: our speed, torchvision's, and the ratio of the medians."""
     ours, theirs = [], []
     for _ in range(ROUNDS + 1):
         ours.append(count / timed(lambda: decode(folder)))
@@ -114,12 +114,12 @@ def compare(folder: Path, count: int) -> str:
 
 
 def spread(speeds: list[float]) -> str:
-    """Median, least and most."""
+    """Median, lowest and highest."""
     return f"{median(speeds):,.0f} ({min(speeds):,.0f} to {max(speeds):,.0f})"
 
 
 def image_folder(folder: Path) -> np.ndarray:
-    """All pictures in one array by torchvision's ImageFolder and a DataLoader with a worker a core."""
+    """All images in one array by torchvision's ImageFolder and a DataLoader with one worker per core."""
     from torch.utils.data import DataLoader
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
@@ -129,18 +129,18 @@ def image_folder(folder: Path) -> np.ndarray:
         steps.insert(0, transforms.Resize((SIDE, SIDE)))
     else:
         steps.insert(0, transforms.Grayscale())
-    pictures = ImageFolder(str(folder), transforms.Compose(steps))
-    shape = tuple(pictures[0][0].shape)
-    images = np.empty((len(pictures), *shape), dtype=np.uint8)
+    dataset = ImageFolder(str(folder), transforms.Compose(steps))
+    shape = tuple(dataset[0][0].shape)
+    images = np.empty((len(dataset), *shape), dtype=np.uint8)
     start = 0
-    for batch, _ in DataLoader(pictures, batch_size=256, num_workers=available_cores()):
+    for batch, _ in DataLoader(dataset, batch_size=256, num_workers=available_cores()):
         images[start : start + len(batch)] = batch.numpy()
         start += len(batch)
     return images
 
 
 def peak_memory(stage: Callable[[Path], None], folder: Path) -> tuple[float, float]:
-    """Megabytes that the stage's processes hold of their own at most, and its seconds, in a process of its own."""
+    """The most megabytes that the stage's processes hold of their own, and its seconds, in a fresh process."""
     process = multiprocessing.get_context("spawn").Process(target=stage, args=(folder,))
     start = time.perf_counter()
     process.start()

@@ -97,7 +97,7 @@ def decode_all(
 
     What can't be read is reported on standard error and added to `failures`.
     """
-    from src.decoding import decode_picture
+    from src.decoding import decode_image
 
     for name in names:
         try:
@@ -111,9 +111,9 @@ def decode_all(
                 if file == STANDARD_INPUT:
                     if sys.stdin is None:
                         raise MnistryError("standard input: closed; expected an image")
-                    yield STANDARD_INPUT, decode_picture(io.BytesIO(sys.stdin.buffer.read()), shape, "standard input")
+                    yield STANDARD_INPUT, decode_image(io.BytesIO(sys.stdin.buffer.read()), shape, "standard input")
                 else:
-                    yield str(file), decode_picture(Path(file), shape)
+                    yield str(file), decode_image(Path(file), shape)
             except MnistryError as error:
                 warn(str(error), "error")
                 failures.append(str(file))

@@ -1,4 +1,4 @@
-"""Outputs that are whole or not there."""
+"""Outputs that are either complete or absent."""
 
 import shutil
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from pathlib import Path
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes `path` when the block ends and vanishes when it fails.
+    """A folder to fill; it becomes `path` when the block ends, and is removed when the block fails.
 
-    It lies beside `path`, so a run that is killed leaves nothing under that name, and the next one clears it away.
+    It is next to `path`, so a run that is killed leaves nothing under that name, and the next run removes it.
     """
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Work on all cores, its results in order."""
+"""Work on all cores, with its results in order."""
 
 import os
 import signal
@@ -25,9 +25,9 @@ def available_cores() -> int:
 def ordered_map(
     function: Callable[[ItemT], ResultT], items: Sequence[ItemT], workers: int | None = None
 ) -> Iterator[ResultT]:
-    """function(item) of each item in order, worked out by as many processes.
+    """function(item) for each item in order, computed by `workers` processes.
 
-    workers: by default, a process a core. Only a few results a worker wait at any time, however slowly they are taken.
+    workers: by default, one per core. However slowly the results are consumed, only a few per worker wait at any time.
     Raises MnistryError where a process is killed.
     """
     workers = min(workers or available_cores(), len(items))
@@ -45,7 +45,7 @@ def ordered_map(
                 yield waiting.popleft().result()
         except BrokenProcessPool:
             raise MnistryError(
-                "one of the worker processes was killed, perhaps for want of memory; run again"
+                "one of the worker processes was killed, perhaps because memory ran out; run again"
             ) from None
         finally:
             for future in waiting:

@@ -1,4 +1,4 @@
-"""Splitting images into two sets by class."""
+"""Splitting images into two sets, class by class."""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,5 @@
 """Fetch a dataset's own files from its source."""
 
-import shutil
 from pathlib import Path
 
 from src.outputs import whole_folder
@@ -14,8 +13,6 @@ def main(source: Path, raw: Path) -> None:
     read_params()
     with whole_folder(raw) as folder:
         open_source(source).download(folder)
-        if (source / "source.yaml").exists():
-            shutil.copyfile(source / "source.yaml", folder / "source.yaml")
     files = [path for path in raw.rglob("*") if path.is_file()]
     log(f"{raw}: {len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB, verified")
 

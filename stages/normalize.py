@@ -23,7 +23,7 @@ def main(raw: Path, normalized: Path, figures: Path) -> None:
     """Fill the folder `normalized` from the files in `raw`, and draw what is in it into `figures`."""
     params = read_params()
     with whole_folder(normalized) as folder, tempfile.TemporaryDirectory(dir=folder) as scratch:
-        with open_source(raw).read(raw, Path(scratch)) as dataset:
+        with open_source(raw).read(Path(scratch)) as dataset:
             sha256: dict[str, str] = {
                 name: write_split(folder, name, split.chunks, split.labels, dataset.shape)
                 for name, split in dataset.splits.items()

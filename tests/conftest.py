@@ -65,6 +65,14 @@ def write_params(default_params: dict, tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The empty folder of a dataset called mine."""
+    path = tmp_path / "sources" / "mine"
+    path.mkdir(parents=True)
+    return path
+
+
+@pytest.fixture
 def mnist_mirror() -> str:
     """The folder or URL with the original archives of MNIST; skips where there is none."""
     mirror = os.environ.get("MNISTRY_MIRROR", "")

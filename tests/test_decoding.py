@@ -5,15 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from src.decoding import decode_picture, measure_picture
+from src.decoding import decode_image, measure_image
 from src.errors import MnistryError
-
-
-def encoded(picture, kind, **options):
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    buffer.seek(0)
-    return buffer
+from tests.image_files import encoded
 
 
 def ramp(mode="L"):
@@ -23,8 +17,8 @@ def ramp(mode="L"):
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "WEBP"])
 def test_lossless_kinds_give_their_exact_pixels(kind):
-    """Of a grey picture; GIF through its palette."""
-    pixels = decode_picture(encoded(ramp(), kind, **({"lossless": True} if kind == "WEBP" else {})), (1, 3, 4))
+    """Of a grey image; GIF through its palette."""
+    pixels = decode_image(encoded(ramp(), kind, **({"lossless": True} if kind == "WEBP" else {})), (1, 3, 4))
     assert pixels.dtype == np.uint8
     np.testing.assert_array_equal(pixels[0], np.arange(0, 240, 20).reshape(3, 4))
 
@@ -34,35 +28,35 @@ def test_jpeg_is_near_its_pixels(mode):
     """It loses a little."""
     flat = Image.new(mode, (16, 16), {"L": 100, "RGB": (10, 200, 90), "CMYK": (255, 0, 0, 0)}[mode])
     expected = {"L": (100, 100, 100), "RGB": (10, 200, 90), "CMYK": (0, 255, 255)}[mode]
-    pixels = decode_picture(encoded(flat, "JPEG", quality=95), (3, 16, 16))
+    pixels = decode_image(encoded(flat, "JPEG", quality=95), (3, 16, 16))
     assert np.abs(pixels.mean((1, 2)) - expected).max() < 4
 
 
 def test_16_bits_are_scaled_to_8():
     """65535 is white."""
-    picture = Image.fromarray(np.array([[0, 257 * 100, 65535]], dtype=np.uint16))
-    assert decode_picture(encoded(picture, "PNG"), (1, 1, 3)).ravel().tolist() == [0, 100, 255]
+    image = Image.fromarray(np.array([[0, 257 * 100, 65535]], dtype=np.uint16))
+    assert decode_image(encoded(image, "PNG"), (1, 1, 3)).ravel().tolist() == [0, 100, 255]
 
 
 def test_transparent_grey_of_16_bits_shows_black():
     """The one that the file names."""
-    picture = Image.fromarray(np.array([[0, 257 * 100, 65535]], dtype=np.uint16))
-    buffer = encoded(picture, "PNG", transparency=65535)
-    assert decode_picture(buffer, (1, 1, 3)).ravel().tolist() == [0, 100, 0]
+    image = Image.fromarray(np.array([[0, 257 * 100, 65535]], dtype=np.uint16))
+    buffer = encoded(image, "PNG", transparency=65535)
+    assert decode_image(buffer, (1, 1, 3)).ravel().tolist() == [0, 100, 0]
 
 
 def test_transparency_shows_black():
     """In grey and in colour."""
-    picture = Image.new("RGBA", (2, 1), (255, 255, 255, 0))
-    picture.putpixel((0, 0), (255, 255, 255, 255))
-    assert decode_picture(encoded(picture, "PNG"), (1, 1, 2)).ravel().tolist() == [255, 0]
+    image = Image.new("RGBA", (2, 1), (255, 255, 255, 0))
+    image.putpixel((0, 0), (255, 255, 255, 255))
+    assert decode_image(encoded(image, "PNG"), (1, 1, 2)).ravel().tolist() == [255, 0]
 
 
 def test_exif_orientation_is_followed():
-    """6: the camera was turned, so the picture is higher than wide."""
+    """6: the camera was turned, so the image is higher than wide."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert measure_picture(encoded(ramp(), "TIFF", exif=exif)) == (1, 4, 3)
+    assert measure_image(encoded(ramp(), "TIFF", exif=exif)) == (1, 4, 3)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -85,18 +79,18 @@ def test_every_exif_orientation_gives_its_exact_pixels(kind, orientation, turned
     exif[0x0112] = orientation
     expected = turned(np.asarray(ramp()))
     buffer = encoded(ramp(), kind, exif=exif)
-    assert measure_picture(buffer) == (1, *expected.shape)
-    np.testing.assert_array_equal(decode_picture(buffer, (1, *expected.shape))[0], expected)
+    assert measure_image(buffer) == (1, *expected.shape)
+    np.testing.assert_array_equal(decode_image(buffer, (1, *expected.shape))[0], expected)
 
 
 def test_palette_gives_its_colours():
     """With a transparent one, which shows black."""
-    picture = Image.new("P", (3, 1))
-    picture.putpalette([10, 20, 30, 200, 100, 50, 1, 2, 3])
-    picture.putdata([0, 1, 2])
-    pixels = decode_picture(encoded(picture, "PNG", transparency=2), (3, 1, 3))
+    image = Image.new("P", (3, 1))
+    image.putpalette([10, 20, 30, 200, 100, 50, 1, 2, 3])
+    image.putdata([0, 1, 2])
+    pixels = decode_image(encoded(image, "PNG", transparency=2), (3, 1, 3))
     assert pixels[:, 0].T.tolist() == [[10, 20, 30], [200, 100, 50], [0, 0, 0]]
-    assert measure_picture(encoded(picture, "GIF"))[0] == 3
+    assert measure_image(encoded(image, "GIF"))[0] == 3
 
 
 def test_16_bits_a_channel_of_colour():
@@ -109,41 +103,41 @@ def test_16_bits_a_channel_of_colour():
     header = (1).to_bytes(4, "big") * 2 + bytes([16, 2, 0, 0, 0])
     pixels = zlib.compress(bytes([0, 0xFF, 0xFF, 0x80, 0x01, 0, 0]))
     content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-    assert decode_picture(io.BytesIO(content), (3, 1, 1)).ravel().tolist() == [255, 128, 0]
+    assert decode_image(io.BytesIO(content), (3, 1, 1)).ravel().tolist() == [255, 128, 0]
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("1", 1), ("L", 1), ("LA", 1), ("P", 1), ("RGB", 3), ("RGBA", 3)])
-def test_colour_is_told_from_grey(mode, channels):
+def test_colour_is_distinguished_from_grey(mode, channels):
     """By the mode, and by the palette's colours where there is one."""
-    picture = ramp().quantize(16) if mode == "P" else ramp(mode)
-    assert measure_picture(encoded(picture, "PNG")) == (channels, 3, 4)
+    image = ramp().quantize(16) if mode == "P" else ramp(mode)
+    assert measure_image(encoded(image, "PNG")) == (channels, 3, 4)
 
 
 def test_first_frame_of_an_animation():
     """The others are left out."""
     frames = [Image.new("L", (2, 2), value) for value in (7, 200)]
     buffer = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert decode_picture(buffer, (1, 2, 2)).ravel().tolist() == [7] * 4
+    assert decode_image(buffer, (1, 2, 2)).ravel().tolist() == [7] * 4
 
 
 def test_shrinking_averages():
-    """Antialiased: each pixel is the mean of those it stands for."""
-    picture = Image.fromarray(np.tile(np.array([[0, 200], [200, 0]], dtype=np.uint8), (4, 4)))
-    assert (decode_picture(encoded(picture, "PNG"), (1, 4, 4)) == 100).all()
+    """Antialiased: each pixel is the mean of those that it replaces."""
+    image = Image.fromarray(np.tile(np.array([[0, 200], [200, 0]], dtype=np.uint8), (4, 4)))
+    assert (decode_image(encoded(image, "PNG"), (1, 4, 4)) == 100).all()
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n"])
-def test_what_is_no_picture_is_named(content):
+def test_what_is_not_an_image_is_named(content):
     """Empty, or a header alone."""
     with pytest.raises(MnistryError, match=r"^x\.png: "):
-        decode_picture(io.BytesIO(content), (1, 2, 2), "x.png")
+        decode_image(io.BytesIO(content), (1, 2, 2), "x.png")
 
 
 def test_program_for_a_printer_is_not_run():
     """Pillow would have Ghostscript draw it."""
     program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 2 2\n%%EndComments\nshowpage\n"
-    with pytest.raises(MnistryError, match=r"^x\.png: not a picture that can be read"):
-        measure_picture(io.BytesIO(program), "x.png")
+    with pytest.raises(MnistryError, match=r"^x\.png: not an image that can be read"):
+        measure_image(io.BytesIO(program), "x.png")
 
 
 def photograph(size=(1604, 1200)):
@@ -154,16 +148,16 @@ def photograph(size=(1604, 1200)):
 
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_photographs_are_what_decoding_them_whole_gives(orientation):
-    """Though they are decoded at a fraction of their size, which the measure doesn't tell."""
+    """Though they are decoded at a fraction of their size, which the measure doesn't show."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     buffer = encoded(photograph(), "JPEG", quality=95, exif=exif)
-    assert measure_picture(buffer) == ((3, 1200, 1604) if orientation == 1 else (3, 1604, 1200))
+    assert measure_image(buffer) == ((3, 1200, 1604) if orientation == 1 else (3, 1604, 1200))
     with Image.open(buffer) as opened:
         whole = ImageOps.exif_transpose(opened).resize((40, 30), Image.Resampling.BOX)
-    pixels = decode_picture(buffer, (3, 30, 40)).astype(int)
+    pixels = decode_image(buffer, (3, 30, 40)).astype(int)
     assert np.abs(pixels - np.asarray(whole).transpose(2, 0, 1)).mean() < 1.5
-    grey = decode_picture(buffer, (1, 30, 40)).astype(int)
+    grey = decode_image(buffer, (1, 30, 40)).astype(int)
     assert np.abs(grey - np.asarray(whole.convert("L"))).mean() < 1.5
 
 
@@ -171,27 +165,27 @@ def test_photograph_turned_to_nearly_square_keeps_its_sides():
     """At an eighth of its size it would be square."""
     exif = Image.Exif()
     exif[0x0112] = 8
-    assert measure_picture(encoded(photograph((15, 9)), "JPEG", exif=exif)) == (3, 15, 9)
+    assert measure_image(encoded(photograph((15, 9)), "JPEG", exif=exif)) == (3, 15, 9)
 
 
 def test_dark_16_bits_stay_dark():
     """The scale is the format's, not that of the values in the file."""
-    picture = Image.fromarray(np.array([[0, 200]], dtype=np.uint16))
-    assert decode_picture(encoded(picture, "PNG"), (1, 1, 2)).ravel().tolist() == [0, 1]
+    image = Image.fromarray(np.array([[0, 200]], dtype=np.uint16))
+    assert decode_image(encoded(image, "PNG"), (1, 1, 2)).ravel().tolist() == [0, 1]
 
 
 def test_floating_point_pixels_are_refused():
     """Nobody knows which value is white."""
-    picture = Image.fromarray(np.array([[0, 0.5]], dtype=np.float32))
+    image = Image.fromarray(np.array([[0, 0.5]], dtype=np.float32))
     with pytest.raises(MnistryError, match=r"^x\.tif: pixels from 0\.0 to 0\.5 of type float32; expected 8 or 16 bits"):
-        measure_picture(encoded(picture, "TIFF"), "x.tif")
+        measure_image(encoded(image, "TIFF"), "x.tif")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
-def test_half_a_picture_is_refused(kind):
+def test_half_an_image_is_refused(kind):
     """Of every kind, by both functions."""
     content = encoded(photograph((640, 480)), kind).getvalue()
-    for read in (lambda file: measure_picture(file, "x"), lambda file: decode_picture(file, (3, 480, 640), "x")):
+    for read in (lambda file: measure_image(file, "x"), lambda file: decode_image(file, (3, 480, 640), "x")):
         with pytest.raises(MnistryError, match=r"^x: "):
             read(io.BytesIO(content[: len(content) // 2]))
 
@@ -203,4 +197,14 @@ def test_zero_size_is_refused(kind):
     start, width = {"PNG": (16, 4), "BMP": (18, 4)}[kind]
     content[start : start + width] = bytes(width)
     with pytest.raises(MnistryError, match=r"^x: "):
-        measure_picture(io.BytesIO(content), "x")
+        measure_image(io.BytesIO(content), "x")
+
+
+@pytest.mark.parametrize("width", [12, 25])
+def test_image_of_too_many_pixels_is_refused(monkeypatch, width):
+    """By its size, before it is decoded: above the limit, from which Pillow only warns, and above twice the limit."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert measure_image(encoded(Image.new("L", (10, 10)))) == (1, 10, 10)
+    for read in (measure_image, lambda file, name: decode_image(file, (1, 2, 2), name)):
+        with pytest.raises(MnistryError, match=r"^x: more than 100 pixels; shrink it first"):
+            read(encoded(Image.new("L", (width, 10))), "x")

@@ -147,8 +147,8 @@ def test_only_characters_in_grey_are_centred(classes, shape, expected):
         ("GET", "/nothing", None, {}, 404, "nothing at /nothing"),
         ("POST", "/", b"", {}, 404, "nothing at /"),
         ("GET", "/predict", None, {}, 404, "nothing at /predict"),
-        ("POST", "/predict", b"no picture", {}, 400, "the image: not a picture that can be read"),
-        ("POST", "/predict?drawn=1", b"", {}, 400, "the drawing: not a picture that can be read"),
+        ("POST", "/predict", b"no picture", {}, 400, "the image: not an image that can be read"),
+        ("POST", "/predict?drawn=1", b"", {}, 400, "the drawing: not an image that can be read"),
         ("POST", "/predict", None, {"Content-Length": "-1"}, 411, "no Content-Length"),
         ("POST", "/predict", None, {"Content-Length": "99999999999"}, 413, "more than 16 MB"),
         ("POST", "/predict", None, {"Content-Length": "9" * 5000}, 413, "more than 16 MB"),
@@ -254,7 +254,7 @@ def test_a_chosen_picture_is_classified(browser, tmp_path):
         assert browser.execute_script(seen) == [255, 0, 0, 255]
         check_console(browser)
         browser.find_element(By.ID, "file").send_keys(str(tmp_path / "text.png"))
-        WebDriverWait(browser, 10).until(lambda b: "not a picture" in b.find_element(By.ID, "message").text)
+        WebDriverWait(browser, 10).until(lambda b: "not an image" in b.find_element(By.ID, "message").text)
 
 
 def test_a_phone_has_no_sideways_scrolling(server, browser):
@@ -271,10 +271,10 @@ def mnist_classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     if not os.environ.get("MNISTRY_MIRROR"):
         pytest.skip("needs MNIST: set MNISTRY_MIRROR to a folder that holds mnist/")
     recipe = read_params().models.cnn.model_copy(update={"epochs": 1})
-    source, raw = open_source(Path("data/sources/mnist")), tmp_path_factory.mktemp("raw") / "mnist"
+    raw = tmp_path_factory.mktemp("raw") / "mnist"
     raw.mkdir()
-    source.download(raw)
-    with source.read(raw, tmp_path_factory.mktemp("scratch")) as dataset:
+    open_source(Path("data/sources/mnist")).download(raw)
+    with open_source(raw).read(tmp_path_factory.mktemp("scratch")) as dataset:
         train = dataset.splits["train"]
         images = np.concatenate(list(train.chunks))
     normalization = fit_normalization("standard", [images], 1)

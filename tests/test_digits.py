@@ -13,7 +13,7 @@ def test_digits_are_scikit_learns_spread_over_0_to_255(tmp_path):
     """All 1,797, split by class: a fifth of each for the test."""
     source = open_source(SOURCE)
     source.download(tmp_path)
-    with source.read(tmp_path, tmp_path) as dataset:
+    with open_source(tmp_path).read(tmp_path) as dataset:
         splits = [(np.concatenate(list(split.chunks)), split.labels) for split in dataset.splits.values()]
     images, labels = (np.concatenate(parts) for parts in zip(*splits, strict=True))
     expected = load_digits()

@@ -24,7 +24,7 @@ LOCATIONS = {
     "long": f"http://{'a' * 300}.com/",
     "port": "http://127.0.0.1:99999/",
 }
-"""Addresses to be redirected to that make no sense."""
+"""Addresses that make no sense, for redirects."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -58,6 +58,13 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+        elif how == "longer":
+            # In chunks: then it isn't the announced length that ends it.
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT) - 1))
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(CONTENT), CONTENT))
         elif how == "headers":
             self.wfile.write(b"HTTP/1.1 200 OK\r\nName: ")
             while not self.server.stopped.wait(0.01):
@@ -113,7 +120,7 @@ def fetch(server, how, tmp_path, mirrors=()):
 
 
 @pytest.mark.parametrize(("how", "tries"), [("fine", 1), ("moody", 3)])
-def test_passing_faults_are_tried_again(server, tmp_path, how, tries):
+def test_temporary_faults_are_tried_again(server, tmp_path, how, tries):
     """429 and 500, then the file."""
     fetch(server, how, tmp_path)
     assert (tmp_path / "archive").read_bytes() == CONTENT
@@ -128,6 +135,7 @@ def test_passing_faults_are_tried_again(server, tmp_path, how, tries):
         ("429", "429 Too Many Requests", 3),
         ("500", "500 Internal Server Error", 3),
         ("half", "broke off after 5000 of 10000 bytes", 3),
+        ("longer", "sent 10000 bytes, but announced 9999", 3),
         ("stalls", "stopped for 0.3 s", 3),
         ("drips", "too slow: ", 1),
         ("hangs", "no answer within 0.3 s", 3),
@@ -138,7 +146,7 @@ def test_passing_faults_are_tried_again(server, tmp_path, how, tries):
     ],
 )
 def test_lasting_faults_end_with_what_was_answered(server, tmp_path, how, answer, tries):
-    """Tried again only where that may help; nothing is left of it."""
+    """They are tried again only where that may help; no file is left."""
     with pytest.raises(NotFetchedError) as error:
         fetch(server, how, tmp_path)
     assert f"{url(server, how)}: {answer}" in str(error.value)
@@ -148,7 +156,7 @@ def test_lasting_faults_end_with_what_was_answered(server, tmp_path, how, answer
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize("how", LOCATIONS)
-def test_redirect_to_what_is_no_address_is_one_place_that_failed(server, tmp_path, how):
+def test_redirect_to_what_is_not_an_address_is_one_place_that_failed(server, tmp_path, how):
     """The next one is asked. requests leaves the connection open until it is collected."""
     fetch(server, "fine", tmp_path, [url(server, how).removesuffix("/archive")])
     assert (tmp_path / "archive").read_bytes() == CONTENT
@@ -160,6 +168,15 @@ def test_refused_connection_is_named(server, tmp_path):
     """A port that nobody listens on."""
     with pytest.raises(NotFetchedError, match=r"http://127\.0\.0\.1:9/archive: no connection"):
         Downloads("mine", []).fetch("http://127.0.0.1:9/archive", tmp_path / "archive", MD5)
+
+
+@pytest.mark.parametrize("place", [0, 8, 31])
+def test_every_character_of_the_checksum_counts(server, tmp_path, place):
+    """The first, one in the middle, the last."""
+    other = "0" if MD5[place] != "0" else "1"
+    md5 = MD5[:place] + other + MD5[place + 1 :]
+    with pytest.raises(NotFetchedError, match=f"a damaged file \\(MD5 {MD5}, expected {md5}\\)"):
+        Downloads("mine", []).fetch(url(server, "fine"), tmp_path / "archive", md5)
 
 
 def test_unknown_host_is_named_at_once(tmp_path):
@@ -224,7 +241,7 @@ def test_waits_between_tries(server, tmp_path, monkeypatch, how, retry_after, wa
 
 
 def test_connection_and_answers_have_their_time_outs(server, tmp_path, monkeypatch):
-    """Both are told to requests."""
+    """Both are passed to requests."""
     asked = []
     get = requests.get
     monkeypatch.setattr(requests, "get", lambda url, **options: asked.append(options["timeout"]) or get(url, **options))

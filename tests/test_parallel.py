@@ -49,7 +49,7 @@ def invert(number):
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
 def test_workers_end_with_a_parent_that_is_killed(tmp_path):
-    """They don't stay behind, waiting for work."""
+    """They don't go on waiting for work."""
     script = "from src.parallel import ordered_map; from tests.test_parallel import stay; "
     script += f"list(ordered_map(stay, [{str(tmp_path / 'a')!r}, {str(tmp_path / 'b')!r}], 2))"
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=PROJECT)

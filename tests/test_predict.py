@@ -17,7 +17,7 @@ from commands import predict, trained_on
 from src.checkpoints import Classifier, save_classifier
 from src.classification import load_test_split, looks_inverted
 from src.datasets import DatasetInfo, save_info, write_split
-from src.decoding import decode_picture
+from src.decoding import decode_image
 from src.errors import MnistryError
 from src.inference import class_probabilities
 from src.models import build_model
@@ -266,14 +266,14 @@ def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> io.By
 def test_pictures_are_decoded_at_the_classifiers_size_and_channels():
     """Red is 76 in grey (Rec. 601); transparent parts are black; 16 bits are scaled; EXIF turns."""
     red = Image.new("RGB", (10, 10), (255, 0, 0))
-    assert (decode_picture(encoded(red), (1, 5, 4)) == 76).all()
-    assert decode_picture(encoded(red), (3, 2, 2))[:, 0, 0].tolist() == [255, 0, 0]
-    assert (decode_picture(encoded(Image.new("RGBA", (9, 9), (255, 255, 255, 0))), SHAPE) == 0).all()
+    assert (decode_image(encoded(red), (1, 5, 4)) == 76).all()
+    assert decode_image(encoded(red), (3, 2, 2))[:, 0, 0].tolist() == [255, 0, 0]
+    assert (decode_image(encoded(Image.new("RGBA", (9, 9), (255, 255, 255, 0))), SHAPE) == 0).all()
     deep = Image.fromarray(np.full((8, 8), 128 * 257, np.uint16))
-    assert (decode_picture(encoded(deep), SHAPE) == 128).all()
+    assert (decode_image(encoded(deep), SHAPE) == 128).all()
     left = np.zeros((8, 8), np.uint8)
     left[:, :4] = 255
     exif = Image.Exif()
     exif[0x0112] = 6  # turned a quarter to the right
-    turned = decode_picture(encoded(Image.fromarray(left), exif=exif), (1, 2, 2))
+    turned = decode_image(encoded(Image.fromarray(left), exif=exif), (1, 2, 2))
     assert turned[0].tolist() == [[255, 255], [0, 0]]

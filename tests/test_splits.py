@@ -24,7 +24,7 @@ def test_same_seed_same_split_other_seed_other_split():
     assert split(labels, 0.3)[1].tolist() != split(labels, 0.3, seed=1)[1].tolist()
 
 
-def test_small_classes_stand_on_both_sides():
+def test_small_classes_are_on_both_sides():
     """However small or large the fraction is."""
     for fraction in (0.01, 0.99):
         kept, held_out = split([0, 0, 0, 1, 1], fraction)
@@ -39,6 +39,6 @@ def test_fraction_0_holds_nothing_out():
 
 
 def test_class_of_one_image_is_an_error():
-    """It can't stand on both sides."""
+    """It can't be on both sides."""
     with pytest.raises(MnistryError, match="class 'dog' has 1 training image: too few to hold one out"):
         split([0, 0, 1], 0.5)

@@ -6,9 +6,11 @@ import pytest
 import yaml
 from PIL import Image
 from torchvision import datasets
+from torchvision.datasets import utils
 
 from src.errors import MnistryError
 from src.sources import open_source
+from src.sources.downloads import NotFetchedError
 
 
 def idx(array):
@@ -50,8 +52,8 @@ def source_of(tmp_path, name="tiny", **changes):
     return open_source(folder)
 
 
-def read(source, raw):
-    with source.read(raw, raw.parent) as dataset:
+def read(raw):
+    with open_source(raw).read(raw.parent) as dataset:
         return dataset, {name: np.concatenate(list(split.chunks)) for name, split in dataset.splits.items()}
 
 
@@ -62,12 +64,13 @@ def raw_folder(tmp_path):
 
 
 def test_archives_come_from_the_mirror_and_are_read_by_the_class(tmp_path, tiny):
-    """The raw folder holds the source's own archives alone, and the images and labels are those in them."""
+    """The raw folder holds the source's own archives and source.yaml; images and labels are those of the archives."""
     source, raw = source_of(tmp_path), raw_folder(tmp_path)
     source.download(raw)
-    assert sorted(path.name for path in raw.rglob("*.*")) == sorted(name for name, _ in datasets.MNIST.resources)
+    archives = [name for name, _ in datasets.MNIST.resources]
+    assert sorted(path.name for path in raw.rglob("*.*")) == sorted([*archives, "source.yaml"])
     assert list(raw.parent.iterdir()) == [raw]
-    dataset, images = read(source, raw)
+    dataset, images = read(raw)
     np.testing.assert_array_equal(images["train"], tiny["train"][:, None])
     np.testing.assert_array_equal(images["test"], tiny["t10k"][:, None])
     assert dataset.splits["train"].labels.tolist() == [0, 1, 2, 3]
@@ -76,12 +79,12 @@ def test_archives_come_from_the_mirror_and_are_read_by_the_class(tmp_path, tiny)
 
 
 @pytest.mark.parametrize("layout", ["tree", "CSVs"])
-def test_pictures_of_the_archives_give_the_archives_arrays(tmp_path, tiny, layout):
+def test_images_of_the_archives_give_the_archives_arrays(tmp_path, tiny, layout):
     """As PNG files in either layout, numbered in the archives' order: the same bytes."""
     source = source_of(tmp_path)
     source.download(raw_folder(tmp_path))
-    expected, arrays = read(source, raw_folder(tmp_path))
-    folder, raw = tmp_path / "sources/pictures", tmp_path / "raw/pictures"
+    expected, arrays = read(raw_folder(tmp_path))
+    folder, raw = tmp_path / "sources/images", tmp_path / "raw/images"
     raw.mkdir()
     for split, images in arrays.items():
         rows = "filepath,label\n"
@@ -93,7 +96,7 @@ def test_pictures_of_the_archives_give_the_archives_arrays(tmp_path, tiny, layou
         if layout == "CSVs":
             (folder / f"{split}.csv").write_text(rows)
     open_source(folder).download(raw)
-    dataset, actual = read(open_source(raw), raw)
+    dataset, actual = read(raw)
     for split, images in arrays.items():
         assert actual[split].tobytes() == images.tobytes()
         assert dataset.splits[split].labels.tobytes() == expected.splits[split].labels.tobytes()
@@ -101,14 +104,36 @@ def test_pictures_of_the_archives_give_the_archives_arrays(tmp_path, tiny, layou
 
 def test_labels_may_count_from_1_and_images_be_transposed(tmp_path, tiny):
     """As in EMNIST; class names come from source.yaml."""
-    source = source_of(tmp_path, transpose=True, class_names=["a", "b", "c", "d"])
-    source.download(raw_folder(tmp_path))
-    dataset, images = read(source, raw_folder(tmp_path))
+    source_of(tmp_path, transpose=True, class_names=["a", "b", "c", "d"]).download(raw_folder(tmp_path))
+    dataset, images = read(raw_folder(tmp_path))
     np.testing.assert_array_equal(images["train"], tiny["train"].transpose(0, 2, 1)[:, None])
     assert dataset.shape == (1, 5, 3)
     assert dataset.class_names == ("a", "b", "c", "d")
-    with pytest.raises(MnistryError, match="labels of the train split are -1 to 2, but there are 4 class names"):
-        read(source_of(tmp_path, first_label=1, class_names=["a", "b", "c", "d"]), raw_folder(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"first_label": 1, "class_names": ["a", "b", "c", "d"]}, "are -1 to 2, but there are 4 class names"),
+        ({"class_names": ["a", "b", "c"]}, "are 0 to 3, but there are 3 class names"),
+    ],
+)
+def test_labels_without_a_class_name_are_refused(tmp_path, tiny, changes, message):
+    """Those below the first class, and those after the last one, even if only by one."""
+    source_of(tmp_path, **changes).download(raw_folder(tmp_path))
+    with pytest.raises(MnistryError, match=f"labels of the train split {message}"):
+        read(raw_folder(tmp_path))
+
+
+def test_torchvision_is_left_as_it_was(tmp_path, tiny, monkeypatch):
+    """Also after a failure: others in this process may download with it."""
+    original = utils.download_url
+    source_of(tmp_path).download(raw_folder(tmp_path))
+    assert utils.download_url is original
+    monkeypatch.delenv("MNISTRY_MIRROR")
+    with pytest.raises(NotFetchedError):
+        source_of(tmp_path).download(tmp_path)
+    assert utils.download_url is original
 
 
 def test_sources_own_mirrors_are_tried_too(tmp_path, tiny, monkeypatch):
@@ -142,7 +167,7 @@ def test_raw_archive_damaged_later_is_refused(tmp_path, tiny):
     damaged = next(raw.rglob("train-labels*"))
     damaged.write_bytes(b"")
     with pytest.raises(MnistryError, match="missing or damaged; run `dvc repro --force download`"):
-        read(source, raw)
+        read(raw)
 
 
 def test_class_without_download_in_colour(tmp_path):
@@ -151,7 +176,7 @@ def test_class_without_download_in_colour(tmp_path):
     source = source_of(tmp_path, torchvision="FakeData", arguments=arguments, train={"size": 20}, test={"size": 9})
     raw = raw_folder(tmp_path)
     source.download(raw)
-    dataset, images = read(source, raw)
+    dataset, images = read(raw)
     assert images["train"].shape == (20, 3, 32, 32)
     assert images["test"].shape == (9, 3, 32, 32)
     assert dataset.shape == (3, 32, 32)
@@ -162,9 +187,9 @@ def test_class_without_download_in_colour(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"torchvision": "MNISTT"}, r"torchvision has no data set 'MNISTT'; did you mean \w*MNIST\?"),
-        ({"torchvision": "VisionDataset"}, "torchvision has no data set 'VisionDataset'"),
-        ({"torchvision": "ImageFolder"}, "torchvision has no data set 'ImageFolder'"),
+        ({"torchvision": "MNISTT"}, r"torchvision has no dataset 'MNISTT'; did you mean \w*MNIST\?"),
+        ({"torchvision": "VisionDataset"}, "torchvision has no dataset 'VisionDataset'"),
+        ({"torchvision": "ImageFolder"}, "torchvision has no dataset 'ImageFolder'"),
         ({"arguments": {"colour": True}}, "torchvision's MNIST: .*colour"),
         ({"mirror": ["x"]}, r"mirror is not a known key; did you mean mirrors\?"),
         ({"train": 5}, "train is 5; expected"),
@@ -185,7 +210,7 @@ def test_splits_of_two_sizes_are_refused(tmp_path, sizes):
     source = source_of(tmp_path, torchvision="FakeData", **splits)
     source.download(raw_folder(tmp_path))
     with pytest.raises(MnistryError, match=r"images of several sizes \(height, width, channels\)"):
-        read(source, raw_folder(tmp_path))
+        read(raw_folder(tmp_path))
 
 
 def test_chunks_of_two_sizes_are_refused(tmp_path, monkeypatch):
@@ -195,17 +220,17 @@ def test_chunks_of_two_sizes_are_refused(tmp_path, monkeypatch):
     source = source_of(tmp_path, torchvision="FakeData", train={"size": 2}, test={"size": 2})
     source.download(raw_folder(tmp_path))
     with pytest.raises(MnistryError, match=r"images of several sizes .*\(2, 4, 1\), \(4, 2, 1\)"):
-        read(source, raw_folder(tmp_path))
+        read(raw_folder(tmp_path))
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_empty_split_is_named(tmp_path, split):
-    """FakeData makes as many images as it is told."""
+    """FakeData makes as many images as it is asked for."""
     sizes = {"train": {"size": 2}, "test": {"size": 2}} | {split: {"size": 0}}
     source = source_of(tmp_path, torchvision="FakeData", **sizes)
     source.download(raw_folder(tmp_path))
     with pytest.raises(MnistryError, match=f"tiny: no images in the {split} split"):
-        read(source, raw_folder(tmp_path))
+        read(raw_folder(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -228,9 +253,9 @@ def test_class_that_cannot_be_used_is_named(tmp_path, monkeypatch, error, reason
 
 
 def test_class_that_is_not_for_classification_is_named(tmp_path, monkeypatch):
-    """Its targets are pictures, boxes or texts."""
+    """Its targets are images, boxes or texts."""
     monkeypatch.setattr(datasets.FakeData, "__getitem__", lambda *_: (Image.new("L", (2, 2)), {"boxes": []}))
     source = source_of(tmp_path, torchvision="FakeData", train={"size": 2}, test={"size": 2})
     source.download(raw_folder(tmp_path))
-    with pytest.raises(MnistryError, match="torchvision's FakeData gives no number of a class for each image"):
-        read(source, raw_folder(tmp_path))
+    with pytest.raises(MnistryError, match="torchvision's FakeData gives no class number for each image"):
+        read(raw_folder(tmp_path))

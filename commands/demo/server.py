@@ -15,7 +15,7 @@ import torch
 from commands.demo.strokes import centre_strokes
 from src.checkpoints import Classifier
 from src.classification import looks_inverted
-from src.decoding import decode_picture
+from src.decoding import decode_image
 from src.errors import MnistryError
 from src.inference import class_probabilities
 
@@ -174,9 +174,9 @@ def prepare(classifier: Classifier, file: io.BytesIO, drawn: bool, invert: bool)
     """The image as the classifier takes it: uint8, shape (C, H, W)."""
     shape = classifier.dataset.shape
     if drawn and takes_strokes(classifier):
-        ink = decode_picture(file, (1, CANVAS, CANVAS), "the drawing")[0]
+        ink = decode_image(file, (1, CANVAS, CANVAS), "the drawing")[0]
         return centre_strokes(ink, *shape[1:])[None]
-    pixels = decode_picture(file, shape, "the image")
+    pixels = decode_image(file, shape, "the image")
     return 255 - pixels if invert else pixels
 
 

@@ -1,4 +1,4 @@
-"""Where datasets come from: a folder of data/sources/ says how its raw files are got and read."""
+"""Where datasets come from: a folder of data/sources/ says how its raw files are obtained and read."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -7,20 +7,21 @@ from src.errors import MnistryError
 from src.sources.base import Source
 from src.sources.digits import DigitsSource
 from src.sources.images import ImagesSource
-from src.sources.links import leaves
+from src.sources.paths import is_link_outside
 from src.sources.torchvision_classes import TorchvisionSource
 from src.yaml_files import read_keys
 
 
 def open_source(folder: Path) -> Source:
-    """The source that the folder describes, or else the images in it; the folder's name is the dataset's.
+    """The source that the folder's source.yaml describes, or else the images in it.
 
-    Raises MnistryError where its source.yaml is wrong.
+    folder: of data/sources/, or of data/raw/ once `download` has filled it; its name is the dataset's.
+    Raises MnistryError where source.yaml is wrong.
     """
     if not folder.is_dir():
         raise MnistryError(f"{folder}: not a folder; expected one with a source.yaml or with images")
     description = folder / "source.yaml"
-    if leaves(description, folder) or (description.is_symlink() and not description.exists()):
+    if is_link_outside(description, folder) or (description.is_symlink() and not description.exists()):
         raise MnistryError(f"{description}: a link out of its folder or to nothing; put the file itself there")
     keys = read_keys(description) if description.exists() else set()
     if "torchvision" in keys:

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from src.sources.links import leaves
-from src.sources.listing import Picture
+from src.sources.findings import Findings
+from src.sources.listing import ImageFile
+from src.sources.paths import is_link_outside, is_name_outside
 
 COLUMNS = {
     "path": ("file", "filename", "file_name", "file name", "filepath", "file_path", "path", "image", "image_path"),
     "label": ("label", "labels", "class", "class_name", "category", "target"),
     "split": ("split", "set", "subset"),
 }
-"""What a header may call each column."""
+"""The names that a header may give each column."""
 
 
 @dataclass(frozen=True)
@@ -31,74 +32,71 @@ class Columns:
     count: int
 
 
-def list_annotations(folder: Path, files: list[Path]) -> tuple[list[Picture], list[str], list[str]]:
-    """The pictures that the CSV files name, in the rows' order; what is wrong; and what is only odd.
+def list_annotations(folder: Path, csvs: list[Path], findings: Findings) -> list[ImageFile]:
+    """The images that the CSV files name, in the order of the rows.
 
-    files: one CSV, with or without a split column, or train.csv and test.csv.
+    csvs: one file, with or without a split column, or train.csv and test.csv.
     """
-    pictures: dict[str, Picture] = {}
-    problems: list[str] = []
-    warnings: list[str] = []
-    for file in files:
-        for where, picture in _read(folder, file, file.stem.lower() if len(files) == 2 else "", problems):
-            earlier = pictures.setdefault(picture.path, picture)
-            if earlier is picture:
+    files: dict[str, ImageFile] = {}
+    for path in csvs:
+        for where, file in _read(folder, path, path.stem.lower() if len(csvs) == 2 else "", findings):
+            earlier = files.setdefault(file.path, file)
+            if earlier is file:
                 continue
-            if (earlier.label, earlier.split) == (picture.label, picture.split):
-                warnings.append(f"{where}: {picture.path} is listed twice; its second row is left out")
-            elif earlier.split != picture.split:
-                problems.append(f"{where}: {picture.path} is listed for both train and test; remove one row")
+            if (earlier.label, earlier.split) == (file.label, file.split):
+                findings.warn(f"{where}: {file.path} is listed twice; its second row is left out")
+            elif earlier.split != file.split:
+                findings.problem(f"{where}: {file.path} is listed for both train and test; remove one row")
             else:
-                problems.append(
-                    f"{where}: {picture.path} is listed as {earlier.label!r} and as {picture.label!r}; remove one row"
-                )
-    return list(pictures.values()), problems, warnings
+                labels = f"as {earlier.label!r} and as {file.label!r}"
+                findings.problem(f"{where}: {file.path} is listed {labels}; remove one row")
+    return list(files.values())
 
 
-def _read(folder: Path, file: Path, split: str, problems: list[str]) -> Iterator[tuple[str, Picture]]:
-    """Each row's place and picture; what is wrong is added to `problems`.
+def _read(folder: Path, file: Path, split: str, findings: Findings) -> Iterator[tuple[str, ImageFile]]:
+    """Each row's place and image.
 
     split: that of the whole file, or empty.
     """
-    if leaves(file, folder):
-        problems.append(f"{file.name}: a link out of the dataset's folder; put the file itself there")
+    if is_link_outside(file, folder):
+        findings.problem(f"{file.name}: a link out of the dataset's folder; put the file itself there")
         return
-    rows = _rows(file, problems)
+    rows = _rows(file, findings)
     first = next(rows, None)
     if first is None:
         return
     header = _header(first[1], split)
     if isinstance(header, str):
-        problems.append(f"{file.name}:{first[0]}: {header}")
+        findings.problem(f"{file.name}:{first[0]}: {header}")
         return
     columns = header or _headless(first[1], split)
     count = 0
     for number, row in rows if header else chain([first], rows):
         count += 1
-        picture = _picture(folder, row, columns, split)
-        if isinstance(picture, Picture):
-            yield f"{file.name}:{number}", picture
+        image = _image(folder, row, columns, split)
+        if isinstance(image, ImageFile):
+            yield f"{file.name}:{number}", image
         else:
-            # Without its columns' names, a header looks like a first picture that isn't there.
+            # A header with names that aren't known looks like a first image that doesn't exist.
             hint = "" if header or count > 1 else "; a header has to name a column file and one label"
-            problems.append(f"{file.name}:{number}: {picture}{hint}")
+            findings.problem(f"{file.name}:{number}: {image}{hint}")
     if not count:
-        problems.append(f"{file.name}: a header without rows; expected a row a picture")
+        findings.problem(f"{file.name}: a header without rows; expected one row per image")
 
 
-def _rows(file: Path, problems: list[str]) -> Iterator[tuple[int, list[str]]]:
+def _rows(file: Path, findings: Findings) -> Iterator[tuple[int, list[str]]]:
     """The rows that aren't empty, each with its line."""
     try:
         text = file.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
-        problems.append(f"{file.name}: not UTF-8 text (byte {error.start}); save it as UTF-8")
+        findings.problem(f"{file.name}: not UTF-8 text (byte {error.start}); save it as UTF-8")
         return
     if "\0" in text:
         # UTF-16 and UTF-32 without a byte-order mark.
-        problems.append(f"{file.name}: not UTF-8 text (it has zero bytes); save it as UTF-8")
+        findings.problem(f"{file.name}: not UTF-8 text (it has zero bytes); save it as UTF-8")
         return
     if not text.strip():
-        problems.append(f"{file.name}: empty; expected a row a picture: file name, label")
+        findings.problem(f"{file.name}: empty; expected one row per image: file name, label")
         return
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
@@ -106,11 +104,11 @@ def _rows(file: Path, problems: list[str]) -> Iterator[tuple[int, list[str]]]:
             if row:
                 yield reader.line_num, row
     except csv.Error as error:
-        problems.append(f"{file.name}:{reader.line_num}: not a row of a CSV file ({error})")
+        findings.problem(f"{file.name}:{reader.line_num}: not a row of a CSV file ({error})")
 
 
 def _header(row: list[str], split: str) -> Columns | str | None:
-    """Which columns the row names, what is wrong with that, or None where it is no header."""
+    """Which columns the row names, what is wrong with that, or None where it is not a header."""
     names = [cell.strip().lower() for cell in row]
     found = {column: [i for i, name in enumerate(names) if name in known] for column, known in COLUMNS.items()}
     if not found["path"] or not found["label"]:
@@ -127,8 +125,8 @@ def _headless(row: list[str], split: str) -> Columns:
     return Columns(0, 1, 2, 3) if len(row) == 3 and not split else Columns(0, 1, None, 2)
 
 
-def _picture(folder: Path, row: list[str], columns: Columns, split: str) -> Picture | str:
-    """The row's picture, or what is wrong with the row."""
+def _image(folder: Path, row: list[str], columns: Columns, split: str) -> ImageFile | str:
+    """The row's image, or what is wrong with the row."""
     if len(row) != columns.count:
         commas = ", with commas between them" if len(row) == 1 and re.search("[;\t]", row[0]) else ""
         return f"{len(row)} column{'' if len(row) == 1 else 's'}; expected {columns.count}{commas}"
@@ -139,23 +137,23 @@ def _picture(folder: Path, row: list[str], columns: Columns, split: str) -> Pict
         split = row[columns.split].strip().lower()
         if split not in ("train", "test"):
             return f"split {split!r}; expected train or test"
-    if Path(name).is_absolute() or ".." in Path(name).parts:
+    if is_name_outside(name):
         return f"{name} leads out of the dataset's folder; expected a path inside it"
     path = _find(folder, name)
     if path is None:
         slashes = "; expected slashes in paths" if "\\" in name else ""
         return f"{name}: no such file in the dataset's folder{slashes}"
     # A label is the same for many rows: kept once.
-    return Picture(sys.intern(split), sys.intern(label), path)
+    return ImageFile(sys.intern(split), sys.intern(label), path)
 
 
 def _find(folder: Path, name: str) -> str | None:
-    """The file's path as the file system has it: its letters may be composed or decomposed."""
+    """The path under which the file exists: in the file system, its letters may be composed or decomposed."""
     for form in dict.fromkeys((name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))):
         try:
             if (folder / form).is_file():
                 return Path(form).as_posix()
         except OSError:
-            # Longer than a name can be, or a folder that nobody may look into.
+            # A name that is too long, or a folder without the permission to look into it.
             continue
     return None

@@ -1,4 +1,4 @@
-"""Unpacking an archive that somebody else made."""
+"""Unpacking an archive that comes from anywhere."""
 
 import os
 import shutil
@@ -10,35 +10,38 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from src.errors import MnistryError
+from src.sources.findings import Findings
 from src.sources.listing import is_ignored
-from src.sources.problems import refuse
+from src.sources.paths import is_name_outside
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the file's name is that of an archive that can be unpacked."""
+    """Whether it is a file whose name is that of an archive which can be unpacked."""
     return path.name.lower().endswith(SUFFIXES) and path.is_file()
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack into `folder`; the top folder inside the archive, or `folder` where there are several entries.
+    """Unpack into `folder`; returns the archive's only top folder, or `folder` where there are several entries.
 
-    Raises MnistryError where the archive is damaged or cut off, or where members would lie outside of `folder`.
+    Raises MnistryError where the archive is damaged or cut off, or where members would be outside of `folder`.
     """
-    problems: list[str] = []
+    findings = Findings()
     try:
         if archive.name.lower().endswith(".zip"):
-            _unzip(archive, folder, problems)
+            _unzip(archive, folder, findings)
         else:
-            _untar(archive, folder, problems)
+            _untar(archive, folder, findings)
     except UnicodeDecodeError as error:
         raise MnistryError(
             f"{archive}: member {error.object!r}: a name that isn't UTF-8; pack it again with UTF-8 names"
         ) from None
     except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
         name = _inside(error.filename, folder)
-        raise MnistryError(f"{archive}: member {name}: a file and a folder of one name; rename one of them") from None
+        raise MnistryError(
+            f"{archive}: member {name}: a file and a folder of the same name; rename one of them"
+        ) from None
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, KeyError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             # Not the archive's fault, such as a full disk, or a name that is too long for this system.
@@ -50,45 +53,45 @@ def unpack(archive: Path, folder: Path) -> Path:
         raise MnistryError(f"{archive}: {error}; pack it with the common compression, deflate") from None
     except RuntimeError as error:
         raise MnistryError(f"{archive}: {error}; pack it without a password") from None
-    refuse(str(archive), problems)
+    findings.refuse(str(archive))
     entries = [entry for entry in folder.iterdir() if not is_ignored(entry)]
     return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
 
 
-def _unzip(archive: Path, folder: Path, problems: list[str]) -> None:
+def _unzip(archive: Path, folder: Path, findings: Findings) -> None:
     # Names without the flag of UTF-8 are mostly UTF-8 all the same; the format's old default is CP437.
     with zipfile.ZipFile(archive, metadata_encoding="utf-8") as file:
         for member in file.infolist():
-            # Some programs of Windows write them, against the format.
+            # Some programs on Windows write them, contrary to the format.
             member.filename = member.filename.replace("\\", "/")
         members = Counter(PurePosixPath(member.filename) for member in file.infolist())
-        problems += [f"member {name} stands {n} times; expected once" for name, n in members.items() if n > 1]
-        problems += [
-            f"member {member.filename} leads out of the archive or is a link; leave it out"
-            for member in file.infolist()
-            if _leaves(member.filename) or stat.S_ISLNK(member.external_attr >> 16)
-        ]
+        for name, count in members.items():
+            if count > 1:
+                findings.problem(f"member {name} appears {count} times; expected once")
+        for member in file.infolist():
+            if is_name_outside(member.filename) or stat.S_ISLNK(member.external_attr >> 16):
+                findings.problem(f"member {member.filename} leads out of the archive or is a link; leave it out")
         _check_room(archive, folder, sum(member.file_size for member in file.infolist()))
-        if not problems:
+        if not findings.problems:
             file.extractall(folder, file.infolist())
 
 
-def _untar(archive: Path, folder: Path, problems: list[str]) -> None:
+def _untar(archive: Path, folder: Path, findings: Findings) -> None:
     with tarfile.open(archive) as file:
         for member in file:
             _check_room(archive, folder, member.size)
-            _extract(file, member, folder / member.name, folder, problems)
-            # All members would take a kilobyte each.
+            _extract(file, member, folder / member.name, folder, findings)
+            # Kept, each member would take a kilobyte.
             file.members.clear()  # type: ignore[attr-defined]
-        # tarfile takes the end of the file, or what isn't a header, for the end of the archive.
+        # tarfile takes the end of the file, or anything that isn't a header, for the end of the archive.
         assert file.fileobj is not None, "it was opened for reading"
         file.fileobj.seek(file.offset)
         if file.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError("no end of the archive")
-        # Read on: at the end of a compressed file stands its checksum.
+            raise tarfile.ReadError("no end marker")
+        # Read on: a compressed file ends with its checksum.
         while block := file.fileobj.read(1 << 20):
             if block.strip(b"\0"):
-                raise tarfile.ReadError("more stands behind the end of the archive")
+                raise tarfile.ReadError("more data after the end marker")
 
 
 def _check_room(archive: Path, folder: Path, size: int) -> None:
@@ -98,34 +101,30 @@ def _check_room(archive: Path, folder: Path, size: int) -> None:
 
 
 def _inside(path: str, folder: Path) -> str:
-    """The path from `folder`, which is gone by the time that it is read, where it lies in there."""
+    """The path relative to `folder`, a temporary one, where it is in there."""
     name = os.path.relpath(path, folder)
     return path if name.startswith("..") else name
 
 
-def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, folder: Path, problems: list[str]) -> None:
-    """Write the member to `path`. Python's own filters came with 3.11.4."""
-    if _leaves(member.name):
-        problems.append(f"member {member.name} leads out of the archive; leave it out")
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, folder: Path, findings: Findings) -> None:
+    """Write the member to `path`. Python's own filters exist only since 3.11.4."""
+    if is_name_outside(member.name):
+        findings.problem(f"member {member.name} leads out of the archive; leave it out")
     elif member.isdir():
         path.mkdir(parents=True, exist_ok=True)
     elif os.path.lexists(path):
-        problems.append(f"member {member.name} stands twice; expected once")
+        findings.problem(f"member {member.name} appears twice; expected once")
     elif member.isreg():
         path.parent.mkdir(parents=True, exist_ok=True)
         source = archive.extractfile(member)
         assert source is not None, "a regular file"
         with source, path.open("xb") as target:
             shutil.copyfileobj(source, target)
-    elif member.islnk() and not _leaves(member.linkname):
-        # tar stores the second name of a file so.
+    elif member.islnk() and not is_name_outside(member.linkname):
+        # This is how tar stores the second name of a file.
         if not (folder / member.linkname).is_file():
-            raise tarfile.ReadError(f"{member.name} is a link to {member.linkname}, which doesn't stand before it")
+            raise tarfile.ReadError(f"{member.name} is a link to {member.linkname}, which does not precede it")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.hardlink_to(folder / member.linkname)
     else:
-        problems.append(f"member {member.name} leads out of the archive or is no file; leave it out")
-
-
-def _leaves(member: str) -> bool:
-    return PurePosixPath(member).is_absolute() or ".." in PurePosixPath(member).parts
+        findings.problem(f"member {member.name} leads out of the archive or is not a file; leave it out")

@@ -14,7 +14,7 @@ class Split:
     """Images with their labels.
 
     labels: int64 in [0, K), shape (N,). chunks: the images in the same order, uint8 in [0, 255],
-    each chunk of shape (n, C, H, W); it can be gone through once.
+    each chunk of shape (n, C, H, W); they can be iterated over once.
     """
 
     labels: np.ndarray
@@ -31,13 +31,21 @@ class RawDataset:
 
 
 class Source(Protocol):
-    """A dataset's origin, made from its folder of data/sources/."""
+    """A dataset's origin.
+
+    It is opened either from the dataset's folder of data/sources/, to download, or from the folder of data/raw/ that
+    `download` filled, to read.
+    """
+
+    @property
+    def folder(self) -> Path:
+        """What it was opened from; the folder's name is the dataset's."""
 
     def download(self, raw: Path) -> None:
         """Put the source's own files into the folder `raw`, their checksums verified."""
 
-    def read(self, raw: Path, scratch: Path) -> AbstractContextManager[RawDataset]:
-        """The dataset in the files that `download` left in `raw`, to be gone through inside the context.
+    def read(self, scratch: Path) -> AbstractContextManager[RawDataset]:
+        """The dataset in the files that `download` left in this source's folder, to be used inside the context.
 
-        scratch: a folder for what lasts no longer than that.
+        scratch: a folder for temporary files.
         """

@@ -1,6 +1,5 @@
 """scikit-learn's 1,797 handwritten digits of 8x8 pixels, which come with the package."""
 
-import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pydantic import Field
 
 from src.errors import MnistryError
 from src.sources.base import RawDataset, Split
+from src.sources.downloads import file_md5
 from src.splits import stratified_split
 from src.yaml_files import Number, Section, read_yaml
 
@@ -31,26 +31,28 @@ class DigitsDescription(Section):
 class DigitsSource:
     """The file in the installed package, split into train and test by class."""
 
+    folder: Path
     description: DigitsDescription
 
     @classmethod
     def open(cls, folder: Path) -> "DigitsSource":
         """The source that the folder's source.yaml describes."""
-        return cls(read_yaml(folder / "source.yaml", DigitsDescription))
+        return cls(folder, read_yaml(folder / "source.yaml", DigitsDescription))
 
     def download(self, raw: Path) -> None:
-        """Copy the file out of the installed package."""
+        """Copy the file out of the installed package, and source.yaml."""
         # Located without importing scikit-learn, which takes two seconds.
         package_file = Path(str(distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")))
-        found = hashlib.md5(package_file.read_bytes(), usedforsecurity=False).hexdigest()
+        found = file_md5(package_file)
         if found != self.description.md5:
             raise MnistryError(f"{package_file}: MD5 {found}, expected {self.description.md5}; reinstall scikit-learn")
-        shutil.copyfile(package_file, raw / package_file.name)
+        for file in (package_file, self.folder / "source.yaml"):
+            shutil.copyfile(file, raw / file.name)
 
     @contextmanager
-    def read(self, raw: Path, _: Path) -> Iterator[RawDataset]:
+    def read(self, _: Path) -> Iterator[RawDataset]:
         """The digits; their 17 grey levels are spread over [0, 255]."""
-        table = np.loadtxt(raw / "digits.csv.gz", delimiter=",", dtype=np.int64)
+        table = np.loadtxt(self.folder / "digits.csv.gz", delimiter=",", dtype=np.int64)
         images = np.rint(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
         labels = table[:, -1]
         generator = np.random.default_rng(self.description.split_seed)

@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5
 READ_SECONDS = 20
 ANSWER_SECONDS = 60
-"""For all of the headers, those of redirects included."""
+"""For all headers together, those of redirects included."""
 TRIES = 3
 BACKOFF_SECONDS = 0.5
 """Before the second try; twice that before the third."""
 LONGEST_WAIT_SECONDS = 10
 SLOWEST = 1000
-"""Bytes a second, on average, below which a server isn't waited for."""
+"""Bytes per second on average; a slower server isn't waited for."""
 CHUNK = 1 << 20
 
 
 class AttemptFailedError(Exception):
-    """What one place answered; `again` where another try may help."""
+    """What one place answered; `again` says whether another try may help."""
 
     def __init__(self, answer: str, again: bool = False):
         super().__init__(answer)
@@ -42,7 +42,7 @@ class AttemptFailedError(Exception):
 
 
 class NotFetchedError(MnistryError, RuntimeError):
-    """No place gave the file. A RuntimeError, too: on that, torchvision's classes turn to their next mirror."""
+    """No place had the file. Also a RuntimeError, on which torchvision's classes turn to their next mirror."""
 
 
 @dataclass
@@ -57,12 +57,12 @@ class Downloads:
     failures: dict[str, dict[str, str]] = field(default_factory=dict)
     """For each file: the places that failed and what they answered."""
     unavailable: str | None = None
-    """The file that no place gave, if any."""
+    """The file that no place had, if any."""
 
     def fetch(self, url: str, path: Path, md5: str | None) -> None:
         """Put the file into `path`, from a mirror or else from `url`.
 
-        md5: the checksum to hold it to, or None where the source states none.
+        md5: the checksum that it must have, or None where the source states none.
         Raises NotFetchedError, with each place tried and its answer.
         """
         failures = self.failures.setdefault(path.name, {})
@@ -139,25 +139,25 @@ def _get(url: str, path: Path) -> None:
         unknown_host = "NameResolution" in str(error)
         raise AttemptFailedError("no such host" if unknown_host else "no connection", again=not unknown_host) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-        # requests lets through what others raise at addresses and headers that make no sense.
+        # requests lets through what other libraries raise for addresses and headers that make no sense.
         raise AttemptFailedError(str(error)) from None
 
 
 def _answer(url: str) -> "requests.Response":
-    """The server's answer, its body still to be read; raises TimeoutError where its headers drip on and on."""
+    """The server's answer, its body still to be read; raises TimeoutError where its headers keep dripping in."""
     import requests
 
     answer: Future[requests.Response] = Future()
 
     def get() -> None:
         try:
-            # Compressed on the way, a file would be another than its checksum's.
+            # A file that is compressed on the way wouldn't have its checksum.
             headers = {"Accept-Encoding": "identity"}
             answer.set_result(requests.get(url, stream=True, headers=headers, timeout=(CONNECT_SECONDS, READ_SECONDS)))
         except BaseException as error:
             answer.set_exception(error)
 
-    # The time-out of requests starts anew with each byte: what waits here has to be able to give up.
+    # The time-out of requests starts again with each byte: whoever waits here has to be able to give up.
     threading.Thread(target=get, daemon=True).start()
     try:
         return answer.result(ANSWER_SECONDS)
@@ -190,7 +190,7 @@ def _save(body: object, path: Path, size: int, description: str) -> None:
         tqdm(total=size or None, desc=description, unit="B", unit_scale=True, disable=None) as bar,
     ):
         try:
-            # What has come so far: `read` waits until a chunk is whole, however long that takes.
+            # What has arrived so far: `read` would wait until a chunk is complete, however long that takes.
             while chunk := body.read1(CHUNK):
                 file.write(chunk)
                 received += len(chunk)
@@ -202,8 +202,11 @@ def _save(body: object, path: Path, size: int, description: str) -> None:
             raise AttemptFailedError(f"stopped for {READ_SECONDS} s after {received} bytes", again=True) from None
         except urllib3.exceptions.HTTPError:
             raise AttemptFailedError(f"broke off after {received} of {size or 'more'} bytes", again=True) from None
-    if size and received != size:
+    if size and received < size:
         raise AttemptFailedError(f"broke off after {received} of {size} bytes", again=True)
+    if size and received > size:
+        # Possible where a server sends chunks and announces a length as well.
+        raise AttemptFailedError(f"sent {received} bytes, but announced {size}", again=True)
 
 
 def _verify(path: Path, md5: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Somebody's own images: folders a class or CSV files of labels, as they are or in one archive."""
+"""A user's own images: one folder per class or CSV files of labels, as they are or in one archive."""
 
 import tempfile
 import unicodedata
@@ -13,16 +13,16 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from tqdm import tqdm
 
-from src.decoding import measure_picture
+from src.decoding import measure_image
 from src.errors import MnistryError
 from src.parallel import ordered_map
 from src.sources.archives import is_archive, unpack
 from src.sources.base import RawDataset, Split
-from src.sources.layouts import list_pictures
-from src.sources.links import leaves
-from src.sources.listing import Picture, class_problems, draw_split, is_ignored, name_labels, sorted_classes
+from src.sources.findings import Findings
+from src.sources.layouts import list_images
+from src.sources.listing import ImageFile, check_classes, draw_split, is_ignored, name_labels, sorted_classes
 from src.sources.packed import decode_packed, pack, read_packed
-from src.sources.problems import refuse, warn
+from src.sources.paths import is_link_outside
 from src.yaml_files import Number, Section, Tuple, read_yaml
 
 RESOLVED = "images.json"
@@ -31,36 +31,36 @@ Pixels = Annotated[int, Field(ge=1, le=10_000)]
 
 
 def _composed(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names with composed letters, as the pictures' labels; an error where one stands twice."""
+    """The names with composed letters, as labels have them; ValueError where one appears twice."""
     names = tuple(unicodedata.normalize("NFC", name) for name in names)
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise ValueError(f"{twice[0]!r} stands twice; expected each class once")
+        raise ValueError(f"{twice[0]!r} appears twice; expected each class once")
     return names
 
 
 class ImagesDescription(Section):
-    """What can't be guessed of somebody's images: an optional source.yaml beside them."""
+    """What can't be guessed about a user's images: an optional source.yaml next to them."""
 
     image_size: Annotated[tuple[Pixels, Pixels] | None, Tuple] = None
-    """Height and width, in pixels; by default, those that all pictures share."""
+    """Height and width, in pixels; by default, those that all images share."""
     color: Literal["auto", "grey", "rgb"] = "auto"
-    """auto is grey where all pictures are."""
+    """auto is grey where all images are."""
     class_names: Annotated[tuple[str, ...], Tuple, AfterValidator(_composed)] = ()
-    """The classes in their order; by default, all labels, sorted. Labels may be numbers that count them from 0."""
+    """The classes in their order; by default, all labels, sorted. Labels may be their numbers, from 0."""
     test_fraction: Annotated[Number, Field(gt=0, lt=1)] = 0.2
-    """Of each class, held out for the test where the images aren't split."""
+    """The part of each class that is held out for the test where the images aren't split."""
     split_seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="before")
     @classmethod
     def _nothing(cls, content: Any) -> Any:
-        """An empty file says as little as none."""
+        """An empty file is as good as none."""
         return {} if content is None else content
 
 
 class ResolvedImages(Section):
-    """What `download` found out of the images, beside them in data/raw/."""
+    """What `download` found out about the images, next to them in data/raw/."""
 
     class_names: Annotated[tuple[str, ...], Tuple]
     shape: Annotated[Shape, Tuple]
@@ -68,48 +68,50 @@ class ResolvedImages(Section):
 
 @dataclass(frozen=True)
 class ImagesSource:
-    """A folder of somebody's images, or what `download` made of it."""
+    """A folder of a user's images, or what `download` made of it."""
 
     folder: Path
 
     def download(self, raw: Path) -> None:
-        """Check all pictures and pack them, in order, into one file.
+        """Check all images and pack them, in order, into one file.
 
-        Raises MnistryError with all that is wrong with them.
+        Raises MnistryError with everything that is wrong with them.
         """
+        findings = Findings()
         with tempfile.TemporaryDirectory(dir=raw) as scratch:
             folder = self._unpacked(Path(scratch))
             description = self._description(folder)
-            pictures, problems, warnings = list_pictures(folder)
-            pictures = name_labels(pictures, description.class_names)
-            class_names = description.class_names or sorted_classes({picture.label for picture in pictures})
-            problems += class_problems(pictures, class_names)
-            measures = measure_all(folder, pictures, problems)
-            shape = resolve_shape(description, measures, problems)
-            refuse(self.folder.name, problems)
-            warn(warnings)
-            if not pictures[0].split:
-                pictures = draw_split(pictures, class_names, description.test_fraction, description.split_seed)
-            pack(folder, pictures, raw)
+            files = name_labels(list_images(folder, findings), description.class_names)
+            class_names = description.class_names or sorted_classes({file.label for file in files})
+            check_classes(files, class_names, findings)
+            shape = resolve_shape(description, measure_all(folder, files, findings), findings)
+            findings.refuse(self.folder.name)
+            findings.print_warnings()
+            if not files[0].split:
+                files = draw_split(files, class_names, description.test_fraction, description.split_seed)
+            pack(folder, files, raw)
         resolved = ResolvedImages(class_names=class_names, shape=shape)
         (raw / RESOLVED).write_text(resolved.model_dump_json(), "utf-8")
 
     @contextmanager
-    def read(self, raw: Path, _: Path) -> Iterator[RawDataset]:
-        """The pictures that `download` packed, decoded on all cores."""
+    def read(self, _: Path) -> Iterator[RawDataset]:
+        """The images that `download` packed, decoded on all cores."""
         try:
             # Not as YAML, which lacks some of JSON's characters.
-            resolved = ResolvedImages.model_validate_json((raw / RESOLVED).read_bytes())
+            resolved = ResolvedImages.model_validate_json((self.folder / RESOLVED).read_bytes())
         except (FileNotFoundError, ValidationError):
-            raise MnistryError(f"{raw / RESOLVED}: missing or damaged; run `dvc repro --force download`") from None
-        packed = read_packed(raw, resolved.class_names)
+            raise MnistryError(
+                f"{self.folder / RESOLVED}: missing or damaged; run `dvc repro --force download`"
+            ) from None
+        packed = read_packed(self.folder, resolved.class_names)
         splits: tuple[Literal["train", "test"], ...] = ("train", "test")
         yield RawDataset(
             resolved.class_names,
             resolved.shape,
             {
                 name: Split(
-                    packed[name].labels, decode_packed(raw, packed[name], resolved.shape, f"{self.folder.name} {name}")
+                    packed[name].labels,
+                    decode_packed(self.folder, packed[name], resolved.shape, f"{self.folder.name} {name}"),
                 )
                 for name in splits
             },
@@ -126,45 +128,47 @@ class ImagesSource:
         )
         if others:
             raise MnistryError(
-                f"{self.folder}: two layouts at once: {archives[0].name}, and beside it {', '.join(others[:5])}; "
+                f"{self.folder}: two layouts at once: {archives[0].name}, and next to it {', '.join(others[:5])}; "
                 "expected one archive alone, or none"
             )
-        if leaves(archives[0], self.folder):
+        if is_link_outside(archives[0], self.folder):
             raise MnistryError(f"{archives[0]}: a link out of the dataset's folder; put the file itself there")
         return unpack(archives[0], scratch)
 
     def _description(self, unpacked: Path) -> ImagesDescription:
         found = [path for folder in {self.folder, unpacked} if (path := folder / "source.yaml").exists()]
         if len(found) == 2:
-            raise MnistryError(f"{self.folder}: two source.yaml, beside the archive and in it; keep one of them")
+            raise MnistryError(f"{self.folder}: two source.yaml, next to the archive and in it; keep one of them")
         return read_yaml(found[0], ImagesDescription) if found else ImagesDescription()
 
 
-def measure_all(folder: Path, pictures: Sequence[Picture], problems: list[str]) -> Counter[Shape]:
-    """Decode every picture once; how many have which (C, H, W). Those that can't be decoded are added to `problems`."""
-    chunks = [pictures[start : start + 64] for start in range(0, len(pictures), 64)]
+def measure_all(folder: Path, files: Sequence[ImageFile], findings: Findings) -> Counter[Shape]:
+    """Decode every image once and count how many have which (C, H, W); those that can't be decoded are problems."""
+    chunks = [files[start : start + 64] for start in range(0, len(files), 64)]
     measures: Counter[Shape] = Counter()
-    with tqdm(total=len(pictures), desc="checking pictures", unit="image", disable=None) as bar:
-        for found, wrong in ordered_map(partial(_measure_chunk, folder), chunks):
+    with tqdm(total=len(files), desc="checking images", unit="image", disable=None) as bar:
+        for found, failures in ordered_map(partial(_measure_chunk, folder), chunks):
             measures.update(found)
-            problems += wrong
-            bar.update(sum(found.values()) + len(wrong))
+            for failure in failures:
+                findings.problem(failure)
+            bar.update(sum(found.values()) + len(failures))
     return measures
 
 
-def _measure_chunk(folder: Path, pictures: Sequence[Picture]) -> tuple[Counter[Shape], list[str]]:
+def _measure_chunk(folder: Path, files: Sequence[ImageFile]) -> tuple[Counter[Shape], list[str]]:
+    """The shapes of the images, and what is wrong with those that can't be decoded."""
     measures: Counter[Shape] = Counter()
-    problems = []
-    for picture in pictures:
+    failures = []
+    for file in files:
         try:
-            measures[measure_picture(folder / picture.path, picture.path)] += 1
+            measures[measure_image(folder / file.path, file.path)] += 1
         except MnistryError as error:
-            problems.append(str(error))
-    return measures, problems
+            failures.append(str(error))
+    return measures, failures
 
 
-def resolve_shape(description: ImagesDescription, measures: Counter[Shape], problems: list[str]) -> Shape:
-    """The (C, H, W) that all pictures are brought to; a problem where they differ in size and none is stated."""
+def resolve_shape(description: ImagesDescription, measures: Counter[Shape], findings: Findings) -> Shape:
+    """The (C, H, W) that all images are brought to; a problem where their sizes differ and none is stated."""
     color = "rgb" if any(channels == 3 for channels, _, _ in measures) else "grey"
     channels = {"grey": 1, "rgb": 3}[color if description.color == "auto" else description.color]
     if description.image_size:
@@ -172,12 +176,12 @@ def resolve_shape(description: ImagesDescription, measures: Counter[Shape], prob
     sizes: Counter[tuple[int, int]] = Counter()
     for (_, height, width), count in measures.items():
         sizes[height, width] += count
-    # Of sizes that are as common, the smallest first: not that of the picture that happened to be first.
+    # Of sizes that are equally common, the smallest first: not that of whichever image was first.
     commonest = sorted(sizes, key=lambda size: (-sizes[size], size))
     if len(commonest) > 1:
         (height, width), second = commonest[:2]
-        problems.append(
-            f"pictures of {len(sizes)} sizes: {sizes[height, width]} of {height}x{width} pixels (height x width), "
+        findings.problem(
+            f"images of {len(sizes)} sizes: {sizes[height, width]} of {height}x{width} pixels (height x width), "
             f"{sizes[second]} of {second[0]}x{second[1]}{', ...' if len(sizes) > 2 else ''}; "
             f"state one in source.yaml, such as image_size: [{height}, {width}]"
         )

@@ -1,4 +1,4 @@
-"""The pictures of a dataset: which files, in which order, with which labels, in which split."""
+"""The image files of a dataset: which ones, in which order, with which labels, in which split."""
 
 import os
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.sources.findings import Findings
 from src.splits import stratified_split
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -16,10 +17,10 @@ IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A file of a dataset.
+class ImageFile:
+    """One image of a dataset.
 
-    split: train, test, or empty where it is still to be drawn. path: from the dataset's folder, with slashes.
+    split: train, test, or empty where it is still to be drawn. path: relative to the dataset's folder, with slashes.
     """
 
     split: str
@@ -28,13 +29,13 @@ class Picture:
 
 
 def is_ignored(path: Path) -> bool:
-    """Whether a file or folder is the system's or DVC's own and no part of a dataset."""
+    """Whether a file or folder belongs to the system or to DVC and not to the dataset."""
     name = path.name
     return name.startswith(".") or name.lower() in IGNORED or (name.endswith(".dvc") and not path.is_dir())
 
 
-def picture_files(folder: Path) -> Iterator[Path]:
-    """The files below the folder that are pictures by their names."""
+def image_files(folder: Path) -> Iterator[Path]:
+    """The files below the folder whose names are those of images."""
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not is_ignored(Path(parent, name))]
         for path in (Path(parent, name) for name in files if name.lower().endswith(SUFFIXES)):
@@ -45,7 +46,7 @@ def picture_files(folder: Path) -> Iterator[Path]:
 def natural_key(text: str) -> str:
     """A key that sorts numbers within names by their value: 2.png before 10.png.
 
-    One string, for a list of parts would take several times the memory of the names.
+    It is one string, since a list of parts would take several times the memory of the names.
     """
 
     def sortable(number: re.Match[str]) -> str:
@@ -56,51 +57,53 @@ def natural_key(text: str) -> str:
 
 
 def sorted_classes(labels: set[str]) -> tuple[str, ...]:
-    """The labels in the classes' order: by value where all are numbers, else as strings."""
+    """The labels in the order of the classes: by value where all are numbers, else as strings."""
     numbers = all(re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", label) for label in labels)
     return tuple(sorted(labels, key=lambda label: (float(label) if numbers else 0.0, label)))
 
 
-def name_labels(pictures: Sequence[Picture], class_names: Sequence[str]) -> list[Picture]:
-    """The pictures with class names for labels, where the labels are numbers that count the names from 0."""
+def name_labels(files: Sequence[ImageFile], class_names: Sequence[str]) -> list[ImageFile]:
+    """The files with class names for labels, where all labels are numbers that count the names from 0."""
     names = {str(i): name for i, name in enumerate(class_names)}
-    labels = {picture.label for picture in pictures}
+    labels = {file.label for file in files}
     if labels & set(class_names) or not all(re.fullmatch("[0-9]+", label) for label in labels):
-        return list(pictures)
-    return [replace(picture, label=names.get(picture.label, picture.label)) for picture in pictures]
+        return list(files)
+    return [replace(file, label=names.get(file.label, file.label)) for file in files]
 
 
-def draw_split(pictures: Sequence[Picture], class_names: Sequence[str], fraction: float, seed: int) -> list[Picture]:
-    """The pictures with their split, of which `fraction` of each class is the test's, drawn from the seed."""
+def draw_split(files: Sequence[ImageFile], class_names: Sequence[str], fraction: float, seed: int) -> list[ImageFile]:
+    """The files with their split; `fraction` of each class, drawn from the seed, is for the test."""
     index = {name: i for i, name in enumerate(class_names)}
-    labels = np.array([index[picture.label] for picture in pictures])
+    labels = np.array([index[file.label] for file in files])
     _, held_out = stratified_split(labels, fraction, np.random.default_rng(seed), class_names)
     test = set(held_out.tolist())
-    return [replace(picture, split="test" if i in test else "train") for i, picture in enumerate(pictures)]
+    return [replace(file, split="test" if i in test else "train") for i, file in enumerate(files)]
 
 
-def class_problems(pictures: Sequence[Picture], class_names: Sequence[str]) -> list[str]:
-    """What is wrong with labels and classes: unknown, too few, too small to split, in one split alone."""
-    if not pictures:
-        return []
+def check_classes(files: Sequence[ImageFile], class_names: Sequence[str], findings: Findings) -> None:
+    """Add what is wrong with labels and classes: unknown, too few, too small to split, without training images."""
+    if not files:
+        return
     known, expected = set(class_names), ", ".join(class_names[:10]) + (", ..." if len(class_names) > 10 else "")
-    problems = [
-        f"{picture.path}: label {picture.label!r} is no class; expected one of {expected}"
-        for picture in pictures
-        if picture.label not in known
-    ]
+    for file in files:
+        if file.label not in known:
+            findings.problem(f"{file.path}: label {file.label!r} is not a class; expected one of {expected}")
     if len(class_names) < 2:
-        problems.append(f"1 class ({class_names[0]}); expected two or more")
-    counts = Counter((picture.split, picture.label) for picture in pictures)
-    if not pictures[0].split:
-        problems += [
-            f"class {name!r} has {counts['', name]} image{'' if counts['', name] == 1 else 's'}: "
-            "too few to split; expected 2 or more"
-            for name in class_names
-            if counts["", name] < 2
-        ]
-        return problems
-    problems += [f"class {name!r} has no training images" for name in class_names if not counts["train", name]]
+        findings.problem(f"1 class ({class_names[0]}); expected two or more")
+    counts = Counter((file.split, file.label) for file in files)
+    if files[0].split:
+        _check_splits(counts, class_names, findings)
+        return
+    for name in class_names:
+        if (count := counts["", name]) < 2:
+            findings.problem(
+                f"class {name!r} has {count} image{'' if count == 1 else 's'}: too few to split; expected 2 or more"
+            )
+
+
+def _check_splits(counts: Counter[tuple[str, str]], class_names: Sequence[str], findings: Findings) -> None:
+    for name in class_names:
+        if not counts["train", name]:
+            findings.problem(f"class {name!r} has no training images")
     if not any(counts["test", name] for name in class_names):
-        problems.append("no test images; mark some, or leave the split column out to have them drawn")
-    return problems
+        findings.problem("no test images; mark some, or leave the split column out to have them drawn")

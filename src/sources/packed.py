@@ -1,6 +1,6 @@
-"""Pictures of a dataset in one file, one after the other: DVC is slow at many small files.
+"""The image files of a dataset in one file, one after the other: DVC is slow with many small files.
 
-`images.bin` holds the files as they were; `listing.csv` names them in the same order, with their sizes.
+`images.bin` holds their bytes unchanged; `listing.csv` lists them in the same order, with their sizes.
 """
 
 import csv
@@ -14,36 +14,39 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from src.decoding import decode_picture
+from src.decoding import decode_image
 from src.parallel import available_cores, ordered_map
-from src.sources.listing import Picture
+from src.sources.listing import ImageFile
 
 IMAGES, LISTING = "images.bin", "listing.csv"
 CHUNK_BYTES = 1 << 20
-"""Of pixels that a worker decodes at a time, at most."""
+"""Of pixels that a worker process decodes at a time, at most."""
 
 
 @dataclass(frozen=True)
 class PackedSplit:
-    """Where a split's pictures are in `images.bin`, each by its first byte and its size, and their labels; int64."""
+    """Where a split's images are in `images.bin`, by first byte and size, and their labels; each int64, shape (N,)."""
 
     starts: np.ndarray
     sizes: np.ndarray
     labels: np.ndarray
 
 
-def pack(folder: Path, pictures: Sequence[Picture], raw: Path) -> None:
-    """Write the pictures' files and their listing; the same pictures give the same bytes."""
+def pack(folder: Path, files: Sequence[ImageFile], raw: Path) -> None:
+    """Write the images' bytes and their listing; the same files give the same bytes.
+
+    folder: what the files' paths are relative to.
+    """
     with (raw / IMAGES).open("wb") as images, (raw / LISTING).open("w", encoding="utf-8", newline="") as listing:
         writer = csv.writer(listing, lineterminator="\n")
         writer.writerow(("split", "label", "path", "bytes"))
-        for picture in tqdm(pictures, desc="packing", unit="image", disable=None):
-            size = images.write((folder / picture.path).read_bytes())
-            writer.writerow((picture.split, picture.label, picture.path, size))
+        for file in tqdm(files, desc="packing", unit="image", disable=None):
+            size = images.write((folder / file.path).read_bytes())
+            writer.writerow((file.split, file.label, file.path, size))
 
 
 def read_packed(raw: Path, class_names: Sequence[str]) -> dict[str, PackedSplit]:
-    """The splits, each in the listing's order; 24 bytes of memory a picture."""
+    """The splits, each in the listing's order; 24 bytes of memory per image."""
     index = {name: i for i, name in enumerate(class_names)}
     columns = {split: (array("q"), array("q"), array("q")) for split in ("train", "test")}
     start = 0
@@ -61,7 +64,7 @@ def read_packed(raw: Path, class_names: Sequence[str]) -> dict[str, PackedSplit]
 
 
 def decode_packed(raw: Path, split: PackedSplit, shape: tuple[int, int, int], description: str) -> Iterator[np.ndarray]:
-    """The pictures in chunks of uint8, shape (n, C, H, W), decoded on all cores behind a progress bar."""
+    """The images in chunks of uint8, shape (n, C, H, W), decoded on all cores, with a progress bar."""
     count = len(split.labels)
     # Enough chunks to keep all cores at work until the end.
     size = max(min(CHUNK_BYTES // int(np.prod(shape)), count // (4 * available_cores())), 1)
@@ -78,5 +81,5 @@ def _decode_places(path: Path, shape: tuple[int, int, int], places: np.ndarray) 
     with path.open("rb") as file:
         for image, (start, size) in zip(images, places.tolist(), strict=True):
             file.seek(start)
-            image[:] = decode_picture(io.BytesIO(file.read(size)), shape, f"{path}, byte {start}")
+            image[:] = decode_image(io.BytesIO(file.read(size)), shape, f"{path}, byte {start}")
     return images

@@ -2,15 +2,15 @@
 
 import inspect
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
-from unittest.mock import patch
 
 import numpy as np
 from pydantic import Field
@@ -24,8 +24,8 @@ from src.sources.listing import is_ignored
 from src.yaml_files import Section, Tuple, read_yaml, suggest
 
 CHUNK_IMAGES = 4096
-NO_DATA_SETS = ("VisionDataset", "DatasetFolder", "ImageFolder", "wrap_dataset_for_transforms_v2")
-"""What else torchvision.datasets offers."""
+NOT_DATASETS = ("VisionDataset", "DatasetFolder", "ImageFolder", "wrap_dataset_for_transforms_v2")
+"""The rest of what torchvision.datasets offers."""
 
 
 class TorchvisionDescription(Section):
@@ -34,17 +34,17 @@ class TorchvisionDescription(Section):
     torchvision: str
     """The class."""
     arguments: dict[str, Any] = Field(default_factory=dict)
-    """For both splits; lists become tuples."""
+    """Those of both splits; lists become tuples."""
     train: dict[str, Any]
     test: dict[str, Any]
     class_names: Annotated[tuple[str, ...], Tuple] = ()
-    """Where torchvision's own are poor."""
+    """Instead of torchvision's own, or of the labels where it has none."""
     first_label: int = 0
-    """The smallest label: 1 where they count from 1."""
+    """The smallest label: 1 where labels start at 1."""
     transpose: bool = False
     """Whether the source stores images mirrored on their diagonal."""
     mirrors: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    """Folders or URLs that hold the archives under their names, tried before torchvision's."""
+    """Folders or URLs that hold the archives under their names; they are tried before torchvision's."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class TorchvisionSource:
 
     @property
     def dataset(self) -> str:
-        """Its name."""
+        """The dataset's name."""
         return self.folder.name
 
     @classmethod
@@ -65,11 +65,11 @@ class TorchvisionSource:
         return cls(folder, read_yaml(folder / "source.yaml", TorchvisionDescription))
 
     def download(self, raw: Path) -> None:
-        """Fetch the archives: from MNISTRY_MIRROR, the source's mirrors or where torchvision finds them."""
+        """Fetch the archives from MNISTRY_MIRROR, its mirrors or where torchvision finds them; copy source.yaml."""
         others = sorted(path.name for path in self.folder.iterdir() if _is_data(path))
         if others:
             raise MnistryError(
-                f"{self.folder}: two layouts at once: source.yaml names a class of torchvision, and beside it "
+                f"{self.folder}: two layouts at once: source.yaml names a class of torchvision, and next to it "
                 f"{'is' if len(others) == 1 else 'are'} {', '.join(others[:5])}; keep one of them"
             )
         everywhere = os.environ.get("MNISTRY_MIRROR", "").rstrip("/")
@@ -86,28 +86,29 @@ class TorchvisionSource:
                 try:
                     self._open(split, root)
                 except MnistryError:
-                    # Classes with mirrors of their own try those, then raise their own error.
+                    # Classes with mirrors of their own try those, then raise an error of their own.
                     if downloads.unavailable is None:
                         raise
                     raise NotFetchedError(downloads.report()) from None
         if not any(raw.iterdir()) and "download" in inspect.signature(self._class()).parameters:
             raise MnistryError(f"{self.dataset}: torchvision's {self.description.torchvision} has no plain download")
+        shutil.copyfile(self.folder / "source.yaml", raw / "source.yaml")
 
     @contextmanager
-    def read(self, raw: Path, scratch: Path) -> Iterator[RawDataset]:
+    def read(self, scratch: Path) -> Iterator[RawDataset]:
         """The dataset as its class reads the archives, which are verified again."""
 
         def verify(_: str, archive: Path, md5: str | None) -> None:
             if not archive.exists() or (md5 is not None and file_md5(archive) != md5):
                 raise MnistryError(f"{archive}: missing or damaged; run `dvc repro --force download`")
 
-        with self._unpacked(raw, scratch, verify) as root:
+        with self._unpacked(self.folder, scratch, verify) as root:
             train, test = self._open("train", root), self._open("test", root)
             class_names = self.description.class_names or tuple(getattr(train, "classes", ()))
             train_labels, test_labels = self._labels(train), self._labels(test)
             for split, labels in (("train", train_labels), ("test", test_labels)):
                 if not labels.size:
-                    raise MnistryError(f"{self.dataset}: no images in the {split} split; mend {split} in source.yaml")
+                    raise MnistryError(f"{self.dataset}: no images in the {split} split; fix {split} in source.yaml")
             if not class_names:
                 class_names = tuple(str(label) for label in range(int(train_labels.max()) + 1))
             for split, labels in (("train", train_labels), ("test", test_labels)):
@@ -130,21 +131,19 @@ class TorchvisionSource:
         from torchvision import datasets
 
         name = self.description.torchvision
-        known = [name for name in datasets.__all__ if name not in NO_DATA_SETS]
+        known = [name for name in datasets.__all__ if name not in NOT_DATASETS]
         if name not in known:
-            raise MnistryError(f"{self.dataset}: torchvision has no data set {name!r}; {suggest(name, known)}")
+            raise MnistryError(f"{self.dataset}: torchvision has no dataset {name!r}; {suggest(name, known)}")
         cls: Callable[..., Any] = getattr(datasets, name)
         return cls
 
     @contextmanager
     def _unpacked(self, raw: Path, scratch: Path, obtain: Callable[[str, Path, str | None], None]) -> Iterator[Path]:
-        """A passing folder inside `scratch`, in which torchvision unpacks the archives that stay in `raw`.
+        """A temporary folder inside `scratch`, where torchvision unpacks the archives that stay in `raw`.
 
-        obtain: called with an archive's URL, its place in `raw` and its checksum; has to leave it there.
+        obtain: called with an archive's URL, its place in `raw` and its checksum; it has to put the archive there.
         """
-        from torchvision.datasets import utils
-
-        with tempfile.TemporaryDirectory(dir=scratch) as folder, ExitStack() as patches:
+        with tempfile.TemporaryDirectory(dir=scratch) as folder:
             root = Path(folder)
 
             def link(url: str, target: str, filename: str | None = None, md5: str | None = None, **_: Any) -> None:
@@ -155,10 +154,8 @@ class TorchvisionSource:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.symlink_to(archive.resolve())
 
-            for module in (utils, sys.modules[self._class().__module__]):
-                if hasattr(module, "download_url"):
-                    patches.enter_context(patch.object(module, "download_url", link))
-            yield root
+            with _downloads_replaced(self._class(), link):
+                yield root
 
     def _open(self, split: str, root: Path) -> Any:
         """An instance of the class for a split, its archives unpacked under `root`."""
@@ -186,27 +183,50 @@ class TorchvisionSource:
             array = np.asarray(labels, dtype=np.int64)
         except (TypeError, ValueError, RuntimeError) as error:
             raise MnistryError(
-                f"{self.dataset}: torchvision's {self.description.torchvision} gives no number of a class "
+                f"{self.dataset}: torchvision's {self.description.torchvision} gives no class number "
                 f"for each image ({error}); it isn't for classification"
             ) from None
         return array - self.description.first_label
 
     def _chunks(self, dataset: Any, split: str, size: tuple[int, ...]) -> Iterator[np.ndarray]:
         for start in tqdm(range(0, len(dataset), CHUNK_IMAGES), desc=f"{self.dataset} {split}", disable=None):
-            pictures = [_pixels(dataset[i][0]) for i in range(start, min(start + CHUNK_IMAGES, len(dataset)))]
-            sizes = {size, *(picture.shape for picture in pictures)}
+            images = [_pixels(dataset[i][0]) for i in range(start, min(start + CHUNK_IMAGES, len(dataset)))]
+            sizes = {size, *(image.shape for image in images)}
             if len(sizes) > 1:
                 raise MnistryError(
                     f"{self.dataset}: images of several sizes (height, width, channels): {sorted(sizes)}"
                 )
-            yield np.stack(pictures).transpose((0, 3, 2, 1) if self.description.transpose else (0, 3, 1, 2))
+            yield np.stack(images).transpose((0, 3, 2, 1) if self.description.transpose else (0, 3, 1, 2))
+
+
+@contextmanager
+def _downloads_replaced(cls: Callable[..., Any], download: Callable[..., None]) -> Iterator[None]:
+    """Let the class download its archives through `download`, called as torchvision's `download_url` is.
+
+    torchvision's classes have no argument for this, and only they know which archives they need. All of them call
+    `download_url`: that of torchvision.datasets.utils, or the same function imported into the class's own module. To
+    exchange the function in these two places reaches every class; to put the archives where they look for them would
+    need each one's file names, and would leave mirrors and retries to torchvision.
+    """
+    from torchvision.datasets import utils
+
+    places: tuple[Any, ...] = (utils, sys.modules[cls.__module__])
+    modules = [module for module in places if hasattr(module, "download_url")]
+    original = utils.download_url
+    for module in modules:
+        module.download_url = download
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.download_url = original
 
 
 def _is_data(path: Path) -> bool:
     return (path.is_dir() or is_archive(path) or path.suffix.lower() == ".csv") and not is_ignored(path)
 
 
-def _pixels(picture: Any) -> np.ndarray:
+def _pixels(image: Any) -> np.ndarray:
     """uint8, shape (H, W, C), of a PIL image in grey or colour."""
-    array = np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"))
+    array = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
     return array if array.ndim == 3 else array[:, :, None]

@@ -1,0 +1,53 @@
+"""What is wrong with a dataset, or only odd: collected while it is read, then shown at once."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from src.errors import MnistryError
+
+SHOWN = 20
+
+
+@dataclass
+class Findings:
+    """Collects one line per problem and per warning; all code that lists or measures images adds to one of these."""
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def problem(self, line: str) -> None:
+        """Add what keeps the dataset from being read."""
+        self.problems.append(line)
+
+    def warn(self, line: str) -> None:
+        """Add what is odd, but can be read."""
+        self.warnings.append(line)
+
+    def refuse(self, name: str) -> None:
+        """Raise MnistryError with the first twenty problems and their number, if there are any.
+
+        name: the dataset's or the archive's.
+        """
+        if not self.problems:
+            return
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        raise MnistryError("\n  ".join([f"{name}: {count}; nothing was written", *_shown(self.problems)]))
+
+    def print_warnings(self) -> None:
+        """Print the first twenty warnings and the number of the others."""
+        for line in _shown(self.warnings):
+            print(f"warning: {line}", flush=True)
+
+
+def _shown(lines: Sequence[str]) -> list[str]:
+    rest = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return [*map(printable, lines[:SHOWN]), *rest]
+
+
+def printable(text: str) -> str:
+    """The text on one line that any UTF-8 output takes: control characters and what is not text are escaped."""
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") else char
+        for char in text
+    )

@@ -1,0 +1,265 @@
+"""Archives that come from anywhere."""
+
+import gzip
+import io
+import re
+import shutil
+import stat
+import tarfile
+import zipfile
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.image_files import load, png, problems_of, put, put_classes
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tgz"])
+@pytest.mark.parametrize("top", ["", "dataset/"])
+@pytest.mark.parametrize("layout", ["tree", "CSV"])
+def test_archive_gives_what_the_folder_gives(folder, tmp_path, kind, top, layout):
+    """With or without a folder of its own inside."""
+    put_classes(folder, "a", "b")
+    if layout == "CSV":
+        put(folder, "labels.csv", "".join(f"{'ab'[i % 2]}/{i}.png,{i % 3}\n" for i in range(10)))
+    expected = load(folder)
+    archived = tmp_path / "sources" / "archived"
+    archived.mkdir()
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    if kind == "zip":
+        with zipfile.ZipFile(archived / "all.zip", "w") as archive:
+            for file in files:
+                archive.write(file, top + file.relative_to(folder).as_posix())
+    else:
+        with tarfile.open(archived / f"all.{kind}", "w" if kind == "tar" else "w:gz") as archive:
+            for file in files:
+                archive.add(file, top + file.relative_to(folder).as_posix())
+    actual = load(archived, "raw2")
+    assert actual[:2] == expected[:2]
+    for split in ("train", "test"):
+        np.testing.assert_array_equal(actual[2][split][0], expected[2][split][0])
+
+
+@pytest.mark.parametrize("name", ["../x.png", "/x.png", "a/../../x.png", "link"])
+def test_archive_member_that_leaves_the_archive_is_refused(folder, name):
+    """In either kind; a symbolic link, too."""
+    link = name == "link"
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        member = zipfile.ZipInfo(name)
+        member.external_attr = (stat.S_IFLNK if link else stat.S_IFREG) << 16
+        archive.writestr(member, "../../outside" if link else png())
+    assert f"member {name} leads out of the archive" in problems_of(folder)
+    (folder / "all.zip").unlink()
+    with tarfile.open(folder / "all.tar", "w") as archive:
+        member = tarfile.TarInfo(name)
+        if link:
+            member.type, member.linkname = tarfile.SYMTYPE, "../../outside"
+        archive.addfile(member)
+    assert f"member {name} leads out of the archive" in problems_of(folder)
+
+
+def test_hidden_files_of_an_archive_are_ignored(folder):
+    """Such as those that macOS puts next to the one folder."""
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        for i in range(4):
+            archive.writestr(f"flowers/{'ab'[i % 2]}/{i}.png", png(i))
+        for name in ("__MACOSX/flowers/a/._0.png", ".DS_Store", "flowers/.DS_Store", "flowers/a/Thumbs.db"):
+            archive.writestr(name, "x")
+    assert load(folder)[0] == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [
+        (tarfile.LNKTYPE, "../../outside"),
+        (tarfile.LNKTYPE, "/etc/passwd"),
+        (tarfile.SYMTYPE, "/etc/passwd"),
+        (tarfile.CHRTYPE, ""),
+        (tarfile.BLKTYPE, ""),
+        (tarfile.FIFOTYPE, ""),
+    ],
+)
+def test_archive_member_that_is_not_a_file_is_refused(folder, kind, target):
+    """Hard and symbolic links out of it, devices, pipes."""
+    with tarfile.open(folder / "all.tar", "w") as archive:
+        member = tarfile.TarInfo("a/0.png")
+        member.type, member.linkname = kind, target
+        archive.addfile(member)
+    assert "member a/0.png leads out of the archive or is not a file; leave it out" in problems_of(folder)
+
+
+def test_tar_with_a_link_to_no_member_is_refused(folder):
+    """A hard link to what isn't there, of which tarfile has an error of its own."""
+    with tarfile.open(folder / "all.tar", "w") as archive:
+        member = tarfile.TarInfo("a/0.png")
+        member.type, member.linkname = tarfile.LNKTYPE, "a/1.png"
+        archive.addfile(member)
+    assert "all.tar: damaged or cut off" in problems_of(folder)
+
+
+def test_tar_with_two_members_of_one_name_is_refused(folder):
+    """One would silently replace the other."""
+    with tarfile.open(folder / "all.tar", "w") as archive:
+        for _ in range(2):
+            archive.addfile(tarfile.TarInfo("a/0.png"))
+    assert "member a/0.png appears twice; expected once" in problems_of(folder)
+
+
+def test_archive_that_this_system_cannot_hold_is_not_called_damaged(folder):
+    """A name that is too long here; a full disk ends the same way."""
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        archive.writestr(f"a/{'x' * 300}.png", png())
+    message = problems_of(folder)
+    assert "x.png: file name too long" in message
+    assert "damaged" not in message
+
+
+def test_zip_with_backslashes_is_read(folder):
+    """Some programs of Windows write them in place of slashes."""
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        for i in range(4):
+            member = zipfile.ZipInfo()
+            member.filename = f"{'ab'[i % 2]}\\{i}.png"
+            archive.writestr(member, png(i))
+    assert load(folder)[0] == ("a", "b")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+@pytest.mark.parametrize("part", ["half", "without its end"])
+def test_archive_that_is_cut_off_is_refused(folder, tmp_path, kind, part):
+    """A tar file also where the cut is between two members, which tarfile takes for the end."""
+    put_classes(tmp_path / "whole", "a", "b", count=20)
+    name = shutil.make_archive(str(tmp_path / "all"), {"tar.gz": "gztar"}.get(kind, kind), tmp_path / "whole")
+    content = Path(name).read_bytes()
+    size = len(content) // 2
+    if part == "without its end":
+        with tarfile.open(name) if kind == "tar" else nullcontext() as archive:
+            size = archive.getmembers()[-1].offset if kind == "tar" else len(content) - 8
+    put(folder, f"all.{kind}", content[:size])
+    assert f"all.{kind}: damaged or cut off" in problems_of(folder)
+
+
+@pytest.mark.parametrize("damage", ["zeroed header", "two archives in a row"])
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+def test_tar_with_more_data_after_its_end_is_refused(folder, tmp_path, kind, damage):
+    """What appears there would be lost."""
+    put_classes(tmp_path / "whole", "a", "b", count=20)
+    name = shutil.make_archive(str(tmp_path / "all"), "tar", tmp_path / "whole")
+    content = bytearray(Path(name).read_bytes())
+    with tarfile.open(name) as archive:
+        start = archive.getmembers()[20].offset
+    if damage == "zeroed header":
+        content[start : start + 1024] = bytes(1024)
+    else:
+        content = content * 2
+    put(folder, f"all.{kind}", gzip.compress(content) if kind == "tar.gz" else bytes(content))
+    message = problems_of(folder)
+    assert f"all.{kind}: damaged or cut off (more data after the end marker); get it again" in message
+
+
+class UnflaggedInfo(zipfile.ZipInfo):
+    """A member whose name is UTF-8 without the flag that says so, as Linux's zip and macOS write it."""
+
+    encoding = "utf-8"
+
+    def _encodeFilenameFlags(self):  # noqa: N802
+        return self.filename.encode(self.encoding), self.flag_bits & ~0x800
+
+
+def test_zip_with_unflagged_utf_8_names_is_read(folder):
+    """Python by itself takes them for CP437."""
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        for i in range(4):
+            archive.writestr(UnflaggedInfo(f"{'éお'[i % 2]}/{i}.png"), png(i))
+    assert load(folder)[0] == ("é", "お")
+
+
+def test_zip_with_names_in_another_encoding_is_refused(folder, monkeypatch):
+    """Which one, nothing says."""
+    monkeypatch.setattr(UnflaggedInfo, "encoding", "cp932")
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        archive.writestr(UnflaggedInfo("お/0.png"), png())
+    message = problems_of(folder)
+    assert r"member b'\x82\xa8/0.png': a name that isn't UTF-8; pack it again with UTF-8 names" in message
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_member_that_is_a_file_and_a_folder_is_named(folder, kind):
+    """By its name in the archive."""
+    for name in ("a", "a/0.png"):
+        if kind == "zip":
+            with zipfile.ZipFile(folder / "all.zip", "a") as archive:
+                archive.writestr(name, png())
+        else:
+            with tarfile.open(folder / "all.tar", "a") as archive:
+                archive.addfile(tarfile.TarInfo(name))
+    message = problems_of(folder)
+    assert re.search(
+        rf"all.{kind}: member a(/0.png)?: a file and a folder of the same name; rename one of them", message
+    )
+
+
+def zip_with_header(offset: int, value: int) -> bytes:
+    """An archive of one image with a byte of its header set, and its twin in the archive's list, two bytes on."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a/0.png", png())
+    content = bytearray(buffer.getvalue())
+    for signature, place in ((b"PK\x03\x04", offset), (b"PK\x01\x02", offset + 2)):
+        content[content.index(signature) + place] = value
+    return bytes(content)
+
+
+def test_zip_with_an_uncommon_compression_is_refused(folder):
+    """Its number is 97."""
+    put(folder, "all.zip", zip_with_header(8, 97))
+    message = problems_of(folder)
+    assert "pack it with the common compression, deflate" in message
+    assert "password" not in message
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_archive_that_the_disk_cannot_hold_is_refused(folder, tmp_path, monkeypatch, kind):
+    """Before it is filled."""
+    put_classes(tmp_path / "whole", "a", "b")
+    put(tmp_path / "whole", "a/big.png", bytes(5000))
+    shutil.move(shutil.make_archive(str(tmp_path / "all"), kind, tmp_path / "whole"), folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4000))
+    message = problems_of(folder)
+    assert re.search(r"takes 5,[0-9]{3} bytes unpacked, and 4,000 are free on the disk; make room", message)
+
+
+def test_zip_with_two_members_of_one_name_is_refused(folder):
+    """One would silently replace the other."""
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        archive.writestr("a/0.png", png(1))
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("a/0.png", png(2))
+        archive.writestr("./b//0.png", png(1))
+        archive.writestr("b/0.png", png(2))
+    message = problems_of(folder)
+    assert "member a/0.png appears 2 times; expected once" in message
+    assert "member b/0.png appears 2 times; expected once" in message
+
+
+def test_zip_with_a_password_is_refused(folder):
+    """The lowest flag is that of encryption."""
+    put(folder, "all.zip", zip_with_header(6, 1))
+    assert "pack it without a password" in problems_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"all.zip": b"PK\x03\x04 cut off"}, "all.zip: damaged or cut off"),
+        ({"all.tar.gz": b"\x1f\x8b\x08 cut off"}, "all.tar.gz: damaged or cut off"),
+    ],
+)
+def test_damaged_archive_is_named(folder, files, expected):
+    """Of every kind."""
+    for name, content in files.items():
+        put(folder, name, content)
+    assert expected in problems_of(folder)
