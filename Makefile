@@ -4,7 +4,7 @@ PORT ?= 8000
 # Stages, tests and experiments find the environment's python and dvc first.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help environment repro recover report plots demo test lint bench results format lock clean
+.PHONY: help environment repro recover report plots demo test lint tour bench results format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ lint: environment ## Check style and types
 	ruff check
 	ruff format --check
 	mypy
+
+tour: environment ## Execute docs/tour.ipynb and store its outputs
+	python -m tests.tour
 
 bench: environment ## Measure training against the tutorials' way and write docs/benchmarks.md; BENCH=--quick for less
 	python -m benchmarks.training $(BENCH)
