@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from src.explanations import Expected
 from src.yaml_files import Number, Section, Tuple, read_yaml
 
 Count = Annotated[int, Field(ge=1)]
@@ -79,14 +80,14 @@ class MLP(Recipe):
 class CNN(Recipe):
     """Blocks of convolution, rectifier and 2x2 max-pooling, then a linear layer."""
 
-    channels: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+    channels: Annotated[tuple[Count, ...], Tuple, Field(min_length=1)]
     kernel_size: Count
 
 
 class ResNet(Recipe):
     """Residual blocks between a convolution and a linear layer."""
 
-    channels: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+    channels: Annotated[tuple[Count, ...], Tuple, Field(min_length=1)]
     blocks: Count
 
 
@@ -119,7 +120,7 @@ class Params(Section):
     dataset: Annotated[str, AfterValidator(_folder_name)]
     model: Literal["linear", "mlp", "cnn", "resnet"]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    device: Annotated[str, Field(pattern=r"^[a-z]+(:\d+)?$")]
+    device: Annotated[str, Field(pattern=r"^[a-z]+(:\d+)?$"), Expected("auto or a device such as cpu, cuda or cuda:1")]
     normalize: Normalize
     train: Train
     evaluate: Evaluate

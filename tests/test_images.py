@@ -484,7 +484,7 @@ def test_raw_folder_without_what_was_found_out_is_named(folder, content):
             "two layouts at once: source.yaml names a class of torchvision, and beside it is a; keep one",
         ),
         ({"source.yaml": "image_size: [0, 5]\n"}, "image_size.0 is 0; expected"),
-        ({"source.yaml": "image_size: [5, 10001]\n"}, "image_size.1 is 10001; expected less than or equal to 10000"),
+        ({"source.yaml": "image_size: [5, 10001]\n"}, "image_size.1 is 10001; expected a number of at most 10000"),
         ({"source.yaml": "class_names: [2024-13-45, b]\n"}, "source.yaml: not valid YAML: month must be in 1..12"),
         ({"source.yaml": "class_names: " + "[" * 3000}, "source.yaml: not valid YAML: nested too deeply"),
         ({"source.yaml": "split_seed: " + "9" * 5000}, "source.yaml: not valid YAML: "),

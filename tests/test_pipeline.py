@@ -309,7 +309,7 @@ def test_recovery_after_a_failed_run_keeps_new_pictures(clone, added):
     [
         ("dataset=mnits", "error: params.yaml: dataset is 'mnits'; did you mean mnist?"),
         ("model=bogus", "bogus"),
-        ("models.mlp.epochs=-1", "error: params.yaml: models.mlp.epochs is -1; expected greater than or equal to 1"),
+        ("models.mlp.epochs=-1", "error: params.yaml: models.mlp.epochs is -1; expected a number of at least 1"),
         ("models.mlp.epoch=5", "epoch"),
         ("device=xpu:7", "error: device: 'xpu:7' is not available here; expected auto or one of cpu"),
     ],
