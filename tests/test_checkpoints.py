@@ -9,11 +9,12 @@ from src.datasets import DatasetInfo
 from src.errors import MnistryError
 from src.models import build_model
 from src.normalization import Normalization
+from src.params import MODELS
 
 INFO = DatasetInfo(("お", "a b"), (1, 8, 8), Normalization("standard", (1 / 3,), (0.25,)))
 
 
-@pytest.mark.parametrize("name", ["linear", "mlp", "cnn", "resnet"])
+@pytest.mark.parametrize("name", MODELS)
 def test_loaded_classifier_is_the_saved_one(params, tmp_path, name):
     """Its weights, its recipe and its dataset, without params.yaml."""
     recipe = getattr(params.models, name)

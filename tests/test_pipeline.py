@@ -18,13 +18,13 @@ from dvc_render.vega_templates import TEMPLATES
 from PIL import Image
 from selenium.webdriver.support.ui import WebDriverWait
 
+from src.params import MODELS
 from tests.browser import open_browser
 from tests.conftest import PROJECT
 from tests.imports import project_imports
 
 PIPELINE = yaml.safe_load((PROJECT / "dvc.yaml").read_text("utf-8"))
 STAGES = PIPELINE["stages"]
-MODELS = ["linear", "mlp", "cnn", "resnet"]
 
 
 def names(entries):

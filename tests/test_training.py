@@ -5,6 +5,7 @@ from torch.nn import functional as F
 from src.batches import batches
 from src.inference import predict_logits
 from src.models import build_model
+from src.params import MODELS
 from src.training import evaluate, fit, make_optimizer, make_schedule, without_compiler
 from tests.conftest import words_printed
 
@@ -23,7 +24,7 @@ def trained(recipe, name="mlp", seed=0, **options):
     return model, list(fit(model, images_and_labels(), NOTHING, recipe, generator=generator, **options))
 
 
-@pytest.mark.parametrize("name", ["linear", "mlp", "cnn", "resnet"])
+@pytest.mark.parametrize("name", MODELS)
 def test_every_model_learns_32_images_by_heart(params, name):
     """With its own optimizer and schedule, given time."""
     changes = {"epochs": 150, "batch_size": 32, "label_smoothing": 0.0}
