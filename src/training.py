@@ -18,6 +18,13 @@ from src.params import Recipe
 
 VALIDATION_BATCH_SIZE = 200
 
+OPTIMIZERS: dict[str, tuple[type[Optimizer], tuple[str, ...]]] = {
+    "sgd": (torch.optim.SGD, ("weight_decay", "momentum")),
+    "adam": (torch.optim.Adam, ("weight_decay",)),
+    "adamw": (torch.optim.AdamW, ("weight_decay",)),
+}
+"""For each optimizer, torch's class and which values of the recipe it takes besides the learning rate."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -106,12 +113,11 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> Score:
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
-    """The recipe's optimizer over the model's parameters; momentum is SGD's alone."""
-    options: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
-    options["fused"] = next(model.parameters()).device.type in ("cpu", "cuda")
-    if recipe.optimizer == "sgd":
-        options["momentum"] = recipe.momentum
-    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    """The recipe's optimizer over the model's parameters; all of a step in one kernel where torch has one."""
+    kind, values = OPTIMIZERS[recipe.optimizer]
+    options: dict[str, Any] = {"lr": recipe.learning_rate, **{name: getattr(recipe, name) for name in values}}
+    if "fused" in inspect.signature(kind).parameters:
+        options["fused"] = next(model.parameters()).device.type in ("cpu", "cuda")
     return without_compiler(kind)(model.parameters(), **options)
 
 

@@ -20,7 +20,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from src.params import MODELS
 from tests.browser import open_browser
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, copy_project
 from tests.imports import project_imports
 
 PIPELINE = yaml.safe_load((PROJECT / "dvc.yaml").read_text("utf-8"))
@@ -97,13 +97,7 @@ class Clone:
 
     def __init__(self, path):
         self.path = path
-        tracked = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, capture_output=True, text=True, check=True
-        )
-        for name in tracked.stdout.splitlines():
-            if (PROJECT / name).is_file():
-                (path / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(PROJECT / name, path / name)
+        copy_project(path)
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_"))}
         self.environment |= {
             "GIT_AUTHOR_NAME": "t",

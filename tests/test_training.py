@@ -130,11 +130,11 @@ def test_optimizer_without_compiler_is_torchs(params, kind, fused):
 def test_training_imports_no_compiler():
     """Torch's optimizers would, to tell it to leave them alone."""
     program = (
-        "import sys, torch; from src.params import read_params; from src.training import fit;"
+        "import sys, torch; from src.params import read_params; from src.training import OPTIMIZERS, fit;"
         "recipe = read_params().models.linear; train = torch.zeros(256, 1, 2, 2), torch.zeros(256, dtype=torch.int64);"
         "model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2));"
         "[list(fit(model, train, train, recipe.model_copy(update={'optimizer': optimizer, 'epochs': 1}),"
-        " generator=torch.Generator())) for optimizer in ('sgd', 'adam', 'adamw')];"
+        " generator=torch.Generator())) for optimizer in OPTIMIZERS];"
         "print('torch._dynamo' in sys.modules)"
     )
     assert words_printed(program) == ["False"]
