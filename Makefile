@@ -4,7 +4,7 @@ PORT ?= 8000
 # Stages, tests and experiments find the environment's python and dvc first.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help environment repro recover report plots demo test lint tour bench results format lock clean
+.PHONY: help environment repro recover report plots demo test lint tour bench results deps format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench: environment ## Measure training against the tutorials' way and write docs
 
 results: environment ## Train all models on all datasets over ten seeds (hours) and write the README's table
 	python -m benchmarks.results $(RESULTS)
+
+deps: environment ## Bring the deps in dvc.yaml up to date with the imports
+	python -m tests.imports
 
 format: environment ## Put the code into its format
 	ruff format

@@ -12,9 +12,9 @@ from pathlib import Path
 from statistics import mean, median, stdev
 
 from benchmarks import clone_of_head, output_of
+from src.params import MODELS
 
 DATASETS = ["digits", "mnist", "fashion_mnist"]
-MODELS = ["linear", "mlp", "cnn", "resnet"]
 SETTINGS = {
     **{("digits", model): {"epochs": "50"} for model in MODELS},
     ("fashion_mnist", "mlp"): {

@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from src.errors import suggest
+from src.explanations import Expected
 from src.yaml_files import Number, Section, Tuple, read_yaml
 
 Count = Annotated[int, Field(ge=1)]
@@ -80,14 +82,14 @@ class MLP(Recipe):
 class CNN(Recipe):
     """Blocks of convolution, rectifier and 2x2 max-pooling, then a linear layer."""
 
-    channels: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+    channels: Annotated[tuple[Count, ...], Tuple, Field(min_length=1)]
     kernel_size: Count
 
 
 class ResNet(Recipe):
     """Residual blocks between a convolution and a linear layer."""
 
-    channels: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+    channels: Annotated[tuple[Count, ...], Tuple, Field(min_length=1)]
     blocks: Count
 
 
@@ -100,10 +102,20 @@ class Models(Section):
     resnet: ResNet
 
 
+MODELS = tuple(Models.model_fields)
+"""The models' names, each that of a module of src/models/ and of a section of params.yaml's `models`."""
+
+
 def make_recipe(model: str, content: Any) -> Recipe:
     """The recipe of the model `model` with the values in `content`; raises pydantic's ValidationError."""
     recipe: type[Recipe] = Models.__annotations__[model]
     return recipe.model_validate(content)
+
+
+def _model_name(name: Any) -> Any:
+    if name not in MODELS:
+        raise ValueError(suggest(name if isinstance(name, str) else "", list(MODELS)))
+    return name
 
 
 def _folder_name(name: str) -> str:
@@ -118,9 +130,9 @@ class Params(Section):
     """All of params.yaml."""
 
     dataset: Annotated[str, AfterValidator(_folder_name)]
-    model: Literal["linear", "mlp", "cnn", "resnet"]
+    model: Annotated[str, BeforeValidator(_model_name)]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    device: Annotated[str, Field(pattern=r"^[a-z]+(:\d+)?$")]
+    device: Annotated[str, Field(pattern=r"^[a-z]+(:\d+)?$"), Expected("auto or a device such as cpu, cuda or cuda:1")]
     normalize: Normalize
     train: Train
     evaluate: Evaluate

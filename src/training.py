@@ -1,5 +1,6 @@
 """Fitting a classifier to labelled images."""
 
+import inspect
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,13 @@ from src.batches import Subset, shuffled_batches, steps_per_epoch
 from src.inference import BATCH_SIZE, predict_logits
 from src.params import Recipe
 from src.runtime import without_compiler
+
+OPTIMIZERS: dict[str, tuple[type[Optimizer], tuple[str, ...]]] = {
+    "sgd": (torch.optim.SGD, ("weight_decay", "momentum")),
+    "adam": (torch.optim.Adam, ("weight_decay",)),
+    "adamw": (torch.optim.AdamW, ("weight_decay",)),
+}
+"""For each optimizer, torch's class and which values of the recipe it takes besides the learning rate."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +125,11 @@ def balanced_weights(labels: np.ndarray, num_classes: int) -> Tensor:
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
-    """The recipe's optimizer over the model's parameters; momentum is SGD's alone."""
-    options: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
-    options["fused"] = next(model.parameters()).device.type in ("cpu", "cuda")
-    if recipe.optimizer == "sgd":
-        options["momentum"] = recipe.momentum
-    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    """The recipe's optimizer over the model's parameters; all of a step in one kernel where torch has one."""
+    kind, values = OPTIMIZERS[recipe.optimizer]
+    options: dict[str, Any] = {"lr": recipe.learning_rate, **{name: getattr(recipe, name) for name in values}}
+    if "fused" in inspect.signature(kind).parameters:
+        options["fused"] = next(model.parameters()).device.type in ("cpu", "cuda")
     return without_compiler(kind)(model.parameters(), **options)
 
 

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from src.errors import MnistryError
+from src.errors import MnistryError, suggest
 from src.params import read_params
-from src.yaml_files import suggest
 from stages import log, run_stage
 
 

@@ -1,6 +1,7 @@
 """What several tests need."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -32,6 +33,16 @@ def words_printed(program: str) -> list[str]:
     """What Python prints that runs the program in a process of its own."""
     command = [sys.executable, "-c", program]
     return subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+
+
+def copy_project(folder: Path) -> None:
+    """Copy the project's files into the folder: those that Git tracks or would, as they are now."""
+    command = ["git", "ls-files", "-co", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    for name in listed:
+        if (PROJECT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(PROJECT / name, folder / name)
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from safetensors.torch import save_file
 from src.checkpoints import METADATA_KEY, Classifier, load_classifier, save_classifier
 from src.errors import MnistryError
 from src.models import build_model
-from src.params import Models
+from src.params import MODELS
 from tests.conftest import dataset_info
 
 INFO = dataset_info(("お", "a b"), mean=1 / 3, std=0.25)
 
 
-@pytest.mark.parametrize("name", Models.model_fields)
+@pytest.mark.parametrize("name", MODELS)
 def test_loaded_classifier_is_the_saved_one(params, tmp_path, name):
     """Its weights, its recipe and its dataset, without params.yaml."""
     recipe = getattr(params.models, name)

@@ -14,7 +14,7 @@ from commands import export as command
 from src.checkpoints import Classifier
 from src.errors import MnistryError
 from src.models import build_model
-from src.params import Models, read_params
+from src.params import MODELS, read_params
 from tests.conftest import dataset_info
 
 CLASS_NAMES = ("T-shirt/top", "れ", "7", "🙂")
@@ -38,7 +38,7 @@ def torchs_probabilities(classifier: Classifier, images: np.ndarray) -> np.ndarr
         return classifier.model(torch.from_numpy(images)).softmax(1).numpy()
 
 
-@pytest.mark.parametrize("name", Models.model_fields)
+@pytest.mark.parametrize("name", MODELS)
 def test_every_model_answers_as_in_torch(name: str, images: np.ndarray, tmp_path: Path):
     """On raw pixels, for any batch size, with the class names in the file, in one file."""
     path = tmp_path / "classifier.onnx"

@@ -139,7 +139,7 @@ def test_several_sizes_are_shown_with_the_other_problems(folder):
             "class_names is ['a', 'a']; 'a' appears twice; expected each class once",
         ),
         ({"source.yaml": "image_size: [0, 5]\n"}, "image_size.0 is 0; expected"),
-        ({"source.yaml": "image_size: [5, 10001]\n"}, "image_size.1 is 10001; expected less than or equal to 10000"),
+        ({"source.yaml": "image_size: [5, 10001]\n"}, "image_size.1 is 10001; expected a number of at most 10000"),
         ({"source.yaml": "class_names: [2024-13-45, b]\n"}, "source.yaml: not valid YAML: month must be in 1..12"),
         ({"source.yaml": "class_names: " + "[" * 3000}, "source.yaml: not valid YAML: nested too deeply"),
         ({"source.yaml": "split_seed: " + "9" * 5000}, "source.yaml: not valid YAML: "),

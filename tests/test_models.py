@@ -6,11 +6,10 @@ from torch.nn import functional as F
 
 from src.errors import MnistryError
 from src.models import NormalizeCodes, build_model, build_network, count_parameters
-from src.params import Models
+from src.params import MODELS
 from tests.conftest import dataset_info
 
 TUTORIALS = {"linear": {}, "mlp": {"hidden_sizes": (256,)}, "cnn": {"channels": (16, 32), "kernel_size": 5}}
-NAMES = list(Models.model_fields)
 SHAPES = [(1, 28, 28), (1, 8, 8), (3, 32, 32), (3, 20, 31)]
 
 
@@ -26,13 +25,13 @@ def tutorials_model(name, params):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MODELS)
 def test_any_shape_gives_one_logit_per_class(params, name, shape):
     """Grey or colour, small or large, square or not."""
     assert model_of(name, params, shape, 47)(torch.randn(5, *shape)).shape == (5, 47)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MODELS)
 def test_untrained_loss_is_about_ln_k(params, name):
     """Before training, all classes are about as likely: cross-entropy near ln 10."""
     generator = torch.Generator().manual_seed(0)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from src.datasets import load_info
 from src.errors import MnistryError
-from src.params import Models
+from src.params import MODELS
 from src.training import Epoch, Score
 from stages import check, download, evaluate, normalize, run_stage, significant, train, write_json
 from tests.conftest import PROJECT
@@ -98,7 +98,7 @@ def test_stages_write_what_the_design_promises(project, normalized):
     assert [row["class"] for row in rows(metrics / "classes.csv")] == list("0123456789")
 
 
-@pytest.mark.parametrize("model", Models.model_fields)
+@pytest.mark.parametrize("model", MODELS)
 def test_colour_goes_through_every_stage_with_every_model(project, write_params, model):
     """FakeData of torchvision at 3x32x32: random pictures, so nothing to learn, but the shapes have to fit."""
     write_params(model=model, **{f"models__{model}__epochs": 1})
@@ -287,7 +287,7 @@ def test_every_stage_refuses_wrong_params_before_it_writes(project, write_params
     count = {"check": 2, "download": 2, "normalize": 3, "train": 4, "evaluate": 6}[stage]
     result = run(project, f"stages.{stage}", *(f"nothing/{i}" for i in range(count)))
     assert result.returncode == 1
-    assert result.stderr == "error: params.yaml: models.cnn.epochs is -1; expected greater than or equal to 1\n"
+    assert result.stderr == "error: params.yaml: models.cnn.epochs is -1; expected a number of at least 1\n"
     assert not (project / "nothing").exists()
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from src.batches import Subset, shuffled_batches
 from src.inference import predict_logits
 from src.models import build_network
-from src.params import Models
+from src.params import MODELS
 from src.training import balanced_weights, evaluate, fit, make_optimizer, make_schedule
 from tests.conftest import words_printed
 
@@ -28,7 +28,7 @@ def trained(recipe, name="mlp", seed=0, **options):
     return model, list(fit(model, random_subset(), NOTHING, recipe, generator=generator, **options))
 
 
-@pytest.mark.parametrize("name", Models.model_fields)
+@pytest.mark.parametrize("name", MODELS)
 def test_every_model_learns_32_images_by_heart(params, name):
     """With its own optimizer and schedule, given time."""
     changes = {"epochs": 150, "batch_size": 32, "label_smoothing": 0.0}
@@ -135,12 +135,12 @@ def test_optimizer_is_the_recipes(params, name, kind):
 def test_training_imports_no_compiler():
     """Torch's optimizers would, to tell it to leave them alone."""
     program = (
-        "import sys, torch; from src.params import read_params; from src.training import fit;"
+        "import sys, torch; from src.params import read_params; from src.training import OPTIMIZERS, fit;"
         "from src.batches import Subset; recipe = read_params().models.linear; index = torch.arange(256);"
         "train = Subset(torch.zeros(256, 1, 2, 2), torch.zeros(256, dtype=torch.int64), index);"
         "model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2));"
         "[list(fit(model, train, train, recipe.model_copy(update={'optimizer': optimizer, 'epochs': 1}),"
-        " generator=torch.Generator())) for optimizer in ('sgd', 'adam', 'adamw')];"
+        " generator=torch.Generator())) for optimizer in OPTIMIZERS];"
         "print('torch._dynamo' in sys.modules)"
     )
     assert words_printed(program) == ["False"]

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from src.decoding import measure_image
 from src.errors import MnistryError
+from src.explanations import Expected
 from src.parallel import ordered_map
 from src.sources.archives import is_archive, unpack
 from src.sources.base import RawDataset, Split
@@ -42,7 +43,7 @@ def _composed(names: tuple[str, ...]) -> tuple[str, ...]:
 class ImagesDescription(Section):
     """What can't be guessed about a user's images: an optional source.yaml next to them."""
 
-    image_size: Annotated[tuple[Pixels, Pixels] | None, Tuple] = None
+    image_size: Annotated[tuple[Pixels, Pixels] | None, Tuple, Expected("height and width, such as [32, 32]")] = None
     """Height and width, in pixels; by default, those that all images share."""
     color: Literal["auto", "grey", "rgb"] = "auto"
     """auto is grey where all images are."""

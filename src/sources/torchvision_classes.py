@@ -16,12 +16,12 @@ import numpy as np
 from pydantic import Field
 from tqdm import tqdm
 
-from src.errors import MnistryError
+from src.errors import MnistryError, suggest
 from src.sources.archives import is_archive
 from src.sources.base import RawDataset, Split
 from src.sources.downloads import Downloads, NotFetchedError, file_md5
 from src.sources.listing import is_ignored
-from src.yaml_files import Section, Tuple, read_yaml, suggest
+from src.yaml_files import Section, Tuple, read_yaml
 
 CHUNK_IMAGES = 4096
 NOT_DATASETS = ("VisionDataset", "DatasetFolder", "ImageFolder", "wrap_dataset_for_transforms_v2")
@@ -43,7 +43,7 @@ class TorchvisionDescription(Section):
     """The smallest label: 1 where labels start at 1."""
     transpose: bool = False
     """Whether the source stores images mirrored on their diagonal."""
-    mirrors: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    mirrors: Annotated[tuple[str, ...], Tuple] = ()
     """Folders or URLs that hold the archives under their names; they are tried before torchvision's."""
 
 
