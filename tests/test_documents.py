@@ -1,0 +1,73 @@
+"""The documents name commands, files and headings that exist."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PROJECT
+
+DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md")])
+MAKEFILE = (PROJECT / "Makefile").read_text("utf-8")
+
+
+def named(path: Path) -> str:
+    return path.relative_to(PROJECT).as_posix()
+
+
+def blocks(path: Path, language: str = "sh") -> list[str]:
+    """The document's blocks of code in the language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands(path: Path) -> list[str]:
+    """The commands in the document's shell blocks, one line each, without comments."""
+    joined = [block.replace("\\\n", " ") for block in blocks(path)]
+    lines = (re.sub(r"(^|\s+)#.*", "", line) for block in joined for line in block.splitlines())
+    return [" ".join(line.split()) for line in lines if line.strip()]
+
+
+def anchor(heading: str) -> str:
+    """What GitHub calls the heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_named_commands_exist(path):
+    """Each `python -m` module of ours and each target of make."""
+    text = path.read_text("utf-8")
+    for module in re.findall(r"python -m ((?:commands|stages|benchmarks|tests)[.\w]*\w)", text):
+        assert importlib.util.find_spec(module), module
+    # A word in plain text behind `make` may be any; in code it is a target.
+    for target in re.findall(r"(?:^|`)make (?:[A-Z]+=\S+ )?([a-z]+)", text, re.MULTILINE):
+        assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_links_lead_somewhere(path):
+    """Within the project: files, and headings in them."""
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", path.read_text("utf-8")):
+        file = path.parent / target if target else path
+        assert file.exists(), target
+        if heading:
+            headings = re.findall(r"^#+ (.+)$", file.read_text("utf-8"), re.MULTILINE)
+            assert heading in map(anchor, headings), f"{target}#{heading}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_blocks_fit_the_page(path):
+    """GitHub shows about a hundred columns before it scrolls sideways."""
+    for block in re.findall(r"^```(?!mermaid)\w*\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        assert max(map(len, block.splitlines())) <= 100
+
+
+def test_korean_readmes_commands_are_the_readmes():
+    """Both ways: what one says to type, the other does."""
+    assert commands(PROJECT / "README.ko.md") == commands(PROJECT / "README.md")
+
+
+def test_targets_of_make_are_explained():
+    """`make help` lists each with a sentence, but for aliases of another."""
+    for target in re.findall(r"^([a-z]+):(?! *[a-z]+$).*$", MAKEFILE, re.MULTILINE):
+        assert re.search(rf"^{target}:.* ## .+", MAKEFILE, re.MULTILINE), target
