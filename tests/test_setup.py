@@ -9,6 +9,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ class Setup:
         text = f"--no-index\n--find-links wheels\n{package}=={version} --hash=sha256:{sha256}\n"
         (self.folder / requirements).write_text(text)
 
-    def command(self, *arguments: str, **environment: str) -> dict:
+    def command(self, *arguments: str, **environment: str) -> dict[str, Any]:
         """What subprocess takes to run make with the arguments."""
         own = {"UV_CACHE_DIR": str(self.folder / "cache"), "MAKEFLAGS": ""} | environment
         return {
@@ -68,8 +69,9 @@ class Setup:
     def make(self, *arguments: str, status: int = 0, **environment: str) -> str:
         """Run make; what it prints."""
         result = subprocess.run(**self.command(*arguments, **environment), check=False)
-        assert result.returncode == status, result.stdout
-        return result.stdout
+        output: str = result.stdout
+        assert result.returncode == status, output
+        return output
 
     def installed(self) -> set[str]:
         """The packages in .venv but for those that every environment starts with."""
