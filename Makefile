@@ -1,8 +1,13 @@
 # Any Python from 3.11 on: make PYTHON=python3.13 repro
 PYTHON ?= python3
 PORT ?= 8000
-# Stages, tests and experiments find the environment's python and dvc first.
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+BIN := .venv/bin
+# Stages, tests and experiments find the environment's python and dvc first. The targets below name theirs: make 3.81,
+# which macOS has, looks for programs in the PATH that it was started with.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Whatever environment is active, nothing outside of .venv is used or changed: these settings lead Python, pip and
+# uv elsewhere, even where the environment is named.
+unexport PYTHONHOME PYTHONPATH PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET PIP_USER UV_WORKING_DIR
 
 .PHONY: help environment repro recover report plots demo test lint tour bench results deps format lock clean
 
@@ -11,61 +16,64 @@ help: ## List the targets
 
 environment: .venv/requirements.txt ## Install the locked packages into .venv
 
-.venv/requirements.txt: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "error: $(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv .venv
-	python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements-uv.txt
-	uv pip sync --quiet --compile-bytecode --require-hashes requirements.txt
+# The copy of the lock is there while the environment is whole. Without it, an earlier make was interrupted and may have
+# left packages in part, so the environment is made again.
+.venv/requirements.txt: requirements.txt requirements-uv.txt
+	@test -f $@ || rm -rf .venv
+	@rm -f $@
+	@test -d .venv || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is \
+	missing or older than 3.11; name a newer one: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 1; }
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --no-deps --requirement requirements-uv.txt
+	$(BIN)/uv pip sync --python $(BIN)/python --compile-bytecode --require-hashes requirements.txt
 	cp requirements.txt $@
 
 repro: environment ## Run the pipeline: whatever params.yaml asks for, rerunning only what changed
-	dvc repro
+	$(BIN)/dvc repro
 
 recover: ## After a failed or killed run: branch, params, metrics and outputs of the last commit; no image of yours is touched
 	@test -s .dvc/tmp/rwlock || rm -f .dvc/tmp/rwlock
 	@git symbolic-ref -q HEAD > /dev/null || test "$$(git rev-parse HEAD)" != "$$(git rev-parse -q --verify '@{-1}')" || \
 		git switch -
 	@git diff HEAD -- params.yaml
-	git checkout HEAD -- params.yaml dvc.lock metrics
-	dvc checkout --allow-missing dvc.yaml
+	git checkout HEAD -- params.yaml dvc.lock metrics && dvc checkout --allow-missing dvc.yaml
 
 demo: environment ## Serve a page to draw on, on this computer alone: make demo PORT=8001
-	python -m commands.demo --port $(PORT)
+	$(BIN)/python -m commands.demo --port $(PORT)
 
 report: environment ## Draw all charts and figures on one page that needs no network
-	python -m commands.report
+	$(BIN)/python -m commands.report
 
 plots: report
 
 test: environment ## Run the tests
-	pytest
+	$(BIN)/pytest
 
 lint: environment ## Check style and types
-	ruff check
-	ruff format --check
-	mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
 
 tour: environment ## Execute docs/tour.ipynb and store its outputs
-	python -m tests.tour
+	$(BIN)/python -m tests.tour
 
-bench: environment ## Measure training against the tutorials' way and write docs/benchmarks.md; BENCH=--quick for less
-	python -m benchmarks.training $(BENCH)
+bench: environment ## Measure training against the tutorials' loops and write docs/benchmarks.md; BENCH=--quick for less
+	$(BIN)/python -m benchmarks.training $(BENCH)
 
-results: environment ## Train all models on all datasets over ten seeds (hours) and write the README's table
-	python -m benchmarks.results $(RESULTS)
+results: environment ## Train all models on all datasets over ten seeds (takes hours) and write the README's table
+	$(BIN)/python -m benchmarks.results $(RESULTS)
 
 deps: environment ## Bring the deps in dvc.yaml up to date with the imports
-	python -m tests.imports
+	$(BIN)/python -m tests.imports
 
-format: environment ## Put the code into its format
-	ruff format
-	ruff check --fix
+format: environment ## Format the code and fix what the linter can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
 
 lock: environment ## Renew requirements.txt from pyproject.toml
-	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--group dev --output-file requirements.txt pyproject.toml
-	echo uv | uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	echo uv | $(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --output-file requirements-uv.txt -
 
 clean: ## Remove the environment and the tools' caches, but no data and no results

@@ -48,7 +48,8 @@ def copy_project(folder: Path) -> None:
 @pytest.fixture
 def default_params() -> dict:
     """params.yaml's content."""
-    return yaml.safe_load((PROJECT / "params.yaml").read_text("utf-8"))
+    content: dict = yaml.safe_load((PROJECT / "params.yaml").read_text("utf-8"))
+    return content
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
+"""The params: their choices and ranges, and the comments that explain them."""
+
 import re
-from pathlib import Path
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ from tests.conftest import PROJECT
 
 
 def keys_of(section, prefix=""):
+    """The dotted keys of a section and of the sections in it."""
     for key, value in section.items():
         yield f"{prefix}{key}"
         if isinstance(value, dict):
@@ -24,15 +26,15 @@ def test_the_projects_params_are_valid_and_complete(default_params):
 
 
 def test_every_knob_is_explained():
-    """A comment stands above the first appearance of each key, or of its section's twin in an earlier recipe.
+    """A comment is above the first appearance of each key; a recipe's keys are explained in the first recipe.
 
-    Or behind it, where the key follows a list: DVC drops a line of comment there when it rewrites the file.
+    Or after it on its line, where the key follows a list: DVC drops a comment there when it rewrites the file.
     """
     explained, comment, after_list = set(), False, False
     for line in (PROJECT / "params.yaml").read_text("utf-8").splitlines():
         key = re.match(r" *([a-z_]+):", line)
         if line.strip().startswith("#"):
-            assert not after_list, f"{line.strip()} stands where DVC drops it"
+            assert not after_list, f"{line.strip()} is where DVC drops it"
             comment = True
         elif key:
             if comment or "  # " in line:
@@ -83,15 +85,16 @@ def test_recipe_is_the_chosen_models(params):
 )
 def test_wrong_value_is_named_with_what_was_expected(write_params, key, value, expected):
     """An error names the file, the key's path, the value and the choices or the range."""
+    path = write_params(**{key: value})
     with pytest.raises(MnistryError, match=expected) as error:
-        read_params(write_params(**{key: value}))
-    assert str(error.value).startswith(str(Path("params.yaml"))) or "params.yaml: " in str(error.value)
+        read_params(path)
+    assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["emnist_letters", "2024-05.flowers", "花", "हिन्दी", "e\u0301te\u0301"])
 def test_dataset_may_be_named_in_any_script(write_params, name):
-    """Letters with marks of their own, too."""
+    """With composed and decomposed letters, too."""
     assert read_params(write_params(dataset=name)).dataset == name
 
 
