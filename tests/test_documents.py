@@ -57,9 +57,9 @@ def test_links_lead_somewhere(path):
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=named)
 def test_blocks_fit_the_page(path):
-    """GitHub shows about a hundred columns before it scrolls sideways."""
-    for block in re.findall(r"^```(?!mermaid)\w*\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL):
-        assert max(map(len, block.splitlines())) <= 100
+    """GitHub shows about a hundred columns before it scrolls sideways; diagrams are drawn, not shown as text."""
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        assert language == "mermaid" or max(map(len, block.splitlines())) <= 100
 
 
 def test_korean_readmes_commands_are_the_readmes():
