@@ -15,16 +15,19 @@ def augmented(images, seed=0, **settings):
 
 
 def random_codes(*shape):
+    """Images of random codes."""
     return torch.randint(0, 256, shape, dtype=torch.uint8)
 
 
 def one_white_pixel(count, height=8, width=10):
+    """Black images of two channels with one white pixel, in row 3 and column 4."""
     images = torch.zeros(count, 2, height, width, dtype=torch.uint8)
     images[:, :, 3, 4] = 255
     return images
 
 
 def white_pixels(images):
+    """Row and column of the white pixels, all images together."""
     return [tuple(place.tolist()) for place in (images[:, 0] > 0).nonzero()[:, 1:]]
 
 

@@ -49,6 +49,7 @@ def write_dataset(folder: Path, *splits: str) -> DatasetInfo:
 
 
 def pixels(subset: Subset) -> list[int]:
+    """The pixels of the chosen images, in the indices' order."""
     return subset.images[subset.indices].flatten().tolist()
 
 

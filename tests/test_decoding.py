@@ -26,7 +26,8 @@ def test_lossless_kinds_give_their_exact_pixels(kind):
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_jpeg_is_near_its_pixels(mode):
     """It loses a little."""
-    flat = Image.new(mode, (16, 16), {"L": 100, "RGB": (10, 200, 90), "CMYK": (255, 0, 0, 0)}[mode])
+    colours: dict[str, tuple[float, ...]] = {"L": (100,), "RGB": (10, 200, 90), "CMYK": (255, 0, 0, 0)}
+    flat = Image.new(mode, (16, 16), colours[mode])
     expected = {"L": (100, 100, 100), "RGB": (10, 200, 90), "CMYK": (0, 255, 255)}[mode]
     pixels = decode_image(encoded(flat, "JPEG", quality=95), (3, 16, 16))
     assert np.abs(pixels.mean((1, 2)) - expected).max() < 4

@@ -54,6 +54,7 @@ STROKES = {
 
 
 def untrained(class_names: tuple[str, ...] = DIGITS, shape: tuple[int, int, int] = (1, 8, 8)) -> Classifier:
+    """A classifier with random weights."""
     torch.manual_seed(0)
     recipe = read_params().models.linear
     info = dataset_info(class_names, shape, std=0.3)
@@ -62,6 +63,7 @@ def untrained(class_names: tuple[str, ...] = DIGITS, shape: tuple[int, int, int]
 
 @contextmanager
 def serving(classifier: Classifier, dataset: str = "") -> Iterator[demo.DemoServer]:
+    """A server that answers until the block ends."""
     with demo.DemoServer(classifier, dataset, 0) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -74,6 +76,7 @@ def serving(classifier: Classifier, dataset: str = "") -> Iterator[demo.DemoServ
 
 @pytest.fixture
 def server() -> Iterator[demo.DemoServer]:
+    """A running server of an untrained classifier of digits."""
     with serving(untrained()) as running:
         yield running
 
@@ -81,6 +84,7 @@ def server() -> Iterator[demo.DemoServer]:
 def ask(
     server: demo.DemoServer, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
 ) -> tuple[int, bytes]:
+    """The status and the body of the server's answer."""
     connection = http.client.HTTPConnection(demo.LOOPBACK, server.server_port, timeout=10)
     connection.request(method, path, body, headers or {})
     response = connection.getresponse()
@@ -90,6 +94,7 @@ def ask(
 
 
 def png(pixels: np.ndarray) -> bytes:
+    """The pixels as a PNG file's bytes."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
@@ -107,6 +112,7 @@ def test_a_picture_gets_each_classes_probability(server):
 
 
 def test_a_light_picture_is_called_inverted_and_can_be_inverted(server):
+    """Where training images are dark; inverted, it is dark as well, and nothing is said."""
     white = png(np.full((20, 20), 250, np.uint8))
     assert json.loads(ask(server, "POST", "/predict", white)[1])["inverted"] is True
     answer = json.loads(ask(server, "POST", "/predict?invert=1", white)[1])
@@ -138,6 +144,7 @@ def test_strokes_are_centred_for_characters_and_pictures_are_not():
     ],
 )
 def test_only_characters_in_grey_are_centred(classes, shape, expected):
+    """Words, or colour, are images like any other."""
     assert demo.takes_strokes(untrained(classes, shape)) is expected
 
 
@@ -156,6 +163,7 @@ def test_only_characters_in_grey_are_centred(classes, shape, expected):
     ],
 )
 def test_bad_requests_are_told_what_is_wrong(server, method, path, body, headers, status, message):
+    """By a status and a sentence, whatever is wrong with them."""
     answered, answer = ask(server, method, path, body, headers)
     assert answered == status
     assert message in json.loads(answer)["error"]
@@ -172,10 +180,12 @@ def test_damaged_address_is_answered(server):
 
 
 def test_only_the_loopback_address_listens(server):
+    """Nobody else on the network can reach it."""
     assert server.server_address[0] == "127.0.0.1"
 
 
 def test_a_port_in_use_is_told():
+    """With how to choose another."""
     with socket.socket() as taken:
         taken.bind((demo.LOOPBACK, 0))
         taken.listen()
@@ -185,6 +195,7 @@ def test_a_port_in_use_is_told():
 
 
 def test_the_page_loads_nothing_from_elsewhere():
+    """It works without a network, and says nothing to anybody."""
     page = demo.PAGE.read_text("utf-8")
     assert "http://" not in page
     assert "https://" not in page
@@ -206,20 +217,24 @@ def draw(browser: webdriver.Chrome, strokes: str, kind: str = "mouse") -> None:
 
 
 def answer(browser: webdriver.Chrome) -> str:
-    return browser.execute_script("return document.getElementById('answer').firstChild.textContent")
+    """The class that the page shows."""
+    return str(browser.execute_script("return document.getElementById('answer').firstChild.textContent"))
 
 
 def check_console(browser: webdriver.Chrome) -> None:
+    """The page has complained about nothing."""
     assert browser.get_log("browser") == []
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    """A browser, where one is installed."""
     with open_browser(tmp_path / "profile") as opened:
         yield opened
 
 
 def open_page(browser: webdriver.Chrome, server: demo.DemoServer) -> None:
+    """Open the server's page and wait for its classes."""
     browser.get(server.url)
     WebDriverWait(browser, 10).until(lambda b: len(b.find_elements(By.CSS_SELECTOR, "#classes li")) > 0)
 
@@ -258,6 +273,7 @@ def test_a_chosen_picture_is_classified(browser, tmp_path):
 
 
 def test_a_phone_has_no_sideways_scrolling(server, browser):
+    """At 360 pixels of width."""
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
     )
@@ -292,6 +308,7 @@ def mnist_classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
 
 
 def test_nine_of_ten_drawn_digits_are_read_right(mnist_classifier, browser):
+    """Drawn with the mouse, stroke by stroke, and read by the CNN after an epoch of MNIST."""
     with serving(mnist_classifier, "mnist") as server:
         open_page(browser, server)
         read = {}

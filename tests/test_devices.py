@@ -48,5 +48,5 @@ def test_placed_model_computes_the_same(params):
     model, images = build_network("cnn", params.models.cnn, (3, 8, 8), 10), torch.randn(4, 3, 8, 8)
     expected = model(images)
     placed = place(model, torch.device("cpu"))
-    assert placed[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert placed.get_parameter("0.weight").is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(placed(images), expected)

@@ -13,6 +13,7 @@ MAKEFILE = (PROJECT / "Makefile").read_text("utf-8")
 
 
 def named(path: Path) -> str:
+    """The path from the project's folder."""
     return path.relative_to(PROJECT).as_posix()
 
 

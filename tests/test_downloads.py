@@ -27,8 +27,19 @@ LOCATIONS = {
 """Addresses that make no sense, for redirects."""
 
 
+class Server(ThreadingHTTPServer):
+    """Counts the requests for each way of answering."""
+
+    daemon_threads = True
+    tries: dict[str, int]
+    stopped: threading.Event
+    retry_after: object = None
+
+
 class Handler(BaseHTTPRequestHandler):
-    """Answers /<how>/archive as `how` says; counts the requests for each."""
+    """Answers /<how>/archive as `how` says."""
+
+    server: Server
 
     def do_GET(self):
         how = self.path.split("/")[1]
@@ -99,8 +110,7 @@ def server(monkeypatch):
     monkeypatch.setattr(downloads, "BACKOFF_SECONDS", 0.01)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     server.tries, server.stopped = {}, threading.Event()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -112,10 +122,12 @@ def server(monkeypatch):
 
 
 def url(server, how):
+    """The server's address of an archive that it sends in this way."""
     return f"http://127.0.0.1:{server.server_port}/{how}/archive"
 
 
 def fetch(server, how, tmp_path, mirrors=()):
+    """Fetch that archive, from the mirrors first."""
     Downloads("mine", list(mirrors)).fetch(url(server, how), tmp_path / "archive", MD5)
 
 
@@ -233,7 +245,7 @@ def test_mirror_that_makes_no_sense_is_one_that_failed(server, tmp_path, mirror)
 def test_waits_between_tries(server, tmp_path, monkeypatch, how, retry_after, waits):
     """Twice as long each time, or what the server asks for, up to 10 s."""
     server.retry_after = retry_after
-    waited = []
+    waited: list[float] = []
     monkeypatch.setattr(downloads, "time", SimpleNamespace(sleep=waited.append))
     with pytest.raises(NotFetchedError):
         fetch(server, how, tmp_path)
@@ -242,9 +254,13 @@ def test_waits_between_tries(server, tmp_path, monkeypatch, how, retry_after, wa
 
 def test_connection_and_answers_have_their_time_outs(server, tmp_path, monkeypatch):
     """Both are passed to requests."""
-    asked = []
-    get = requests.get
-    monkeypatch.setattr(requests, "get", lambda url, **options: asked.append(options["timeout"]) or get(url, **options))
+    asked, get = [], requests.get
+
+    def recorded(url, **options):
+        asked.append(options["timeout"])
+        return get(url, **options)
+
+    monkeypatch.setattr(requests, "get", recorded)
     fetch(server, "fine", tmp_path)
     assert asked == [(downloads.CONNECT_SECONDS, downloads.READ_SECONDS)]
     assert downloads.CONNECT_SECONDS == 5

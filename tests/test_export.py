@@ -22,6 +22,7 @@ INFO = dataset_info(CLASS_NAMES, (3, 8, 9), mean=0.4, std=0.25)
 
 
 def untrained(name: str, seed: int = 0) -> Classifier:
+    """A classifier with random weights."""
     torch.manual_seed(seed)
     recipe = getattr(read_params().models, name)
     return Classifier(build_model(name, recipe, INFO).eval(), name, recipe, INFO)
@@ -34,8 +35,10 @@ def images() -> np.ndarray:
 
 
 def torchs_probabilities(classifier: Classifier, images: np.ndarray) -> np.ndarray:
+    """What torch answers to the codes."""
     with torch.inference_mode():
-        return classifier.model(torch.from_numpy(images)).softmax(1).numpy()
+        probabilities: np.ndarray = classifier.model(torch.from_numpy(images)).softmax(1).numpy()
+    return probabilities
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -22,6 +22,7 @@ def imported_modules(path: Path) -> set[str]:
 
 
 def modules_of(package: str) -> list[str]:
+    """The package's files, from the project's folder."""
     return sorted(path.relative_to(PROJECT).as_posix() for path in (PROJECT / package).rglob("*.py"))
 
 

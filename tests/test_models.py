@@ -14,11 +14,13 @@ SHAPES = [(1, 28, 28), (1, 8, 8), (3, 32, 32), (3, 20, 31)]
 
 
 def model_of(name, params, shape=(1, 28, 28), num_classes=10):
+    """The network by params.yaml's recipe."""
     torch.manual_seed(0)
     return build_network(name, getattr(params.models, name), shape, num_classes)
 
 
 def tutorials_model(name, params):
+    """The network with its tutorial's sizes, for MNIST."""
     torch.manual_seed(0)
     recipe = getattr(params.models, name).model_copy(update=TUTORIALS[name])
     return build_network(name, recipe, (1, 28, 28), 10)
@@ -76,7 +78,7 @@ def test_sizes_are_params(params):
         (7, 4), (7,), (5, 7), (5,), (3, 5), (3,)
     ]  # fmt: skip
     cnn = params.models.cnn.model_copy(update={"channels": (4,), "kernel_size": 2})
-    assert build_network("cnn", cnn, (3, 8, 8), 2)[0].weight.shape == (4, 3, 2, 2)
+    assert build_network("cnn", cnn, (3, 8, 8), 2).get_parameter("0.weight").shape == (4, 3, 2, 2)
     resnet = params.models.resnet.model_copy(update={"channels": (4, 8), "blocks": 2})
     assert build_network("resnet", resnet, (1, 8, 8), 2)(torch.randn(2, 1, 8, 8)).shape == (2, 2)
 

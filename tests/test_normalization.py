@@ -8,6 +8,7 @@ from src.normalization import channel_mean_std, fit_normalization, normalization
 
 
 def random_images(*shape):
+    """Images of random codes."""
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 

@@ -12,6 +12,7 @@ from tests.conftest import PROJECT
 
 
 def slow_double(number):
+    """Twice the number; 0 takes longer than the others."""
     time.sleep(0.02 if number == 0 else 0)
     return 2 * number
 
@@ -28,6 +29,7 @@ def test_nothing_to_do():
 
 
 def die(number):
+    """End the process, as a kill does."""
     os._exit(number)
 
 
@@ -44,6 +46,7 @@ def test_fault_in_a_worker_ends_the_work():
 
 
 def invert(number):
+    """One divided by the number."""
     return 1 / number
 
 
@@ -60,11 +63,13 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
 
 
 def stay(path):
+    """Write this process's number, then stay for a minute."""
     Path(path).write_text(str(os.getpid()))
     time.sleep(60)
 
 
 def eventually(condition):
+    """What the condition gives once it holds, within 10 s."""
     deadline = time.monotonic() + 10
     while not (result := condition()):
         assert time.monotonic() < deadline

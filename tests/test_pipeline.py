@@ -28,6 +28,7 @@ STAGES = PIPELINE["stages"]
 
 
 def names(entries):
+    """The paths of a stage's entries, with or without settings."""
     return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries or []]
 
 
@@ -146,6 +147,7 @@ class Clone:
 
 
 def stages_run(output):
+    """The stages that DVC says it ran."""
     return re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE)
 
 

@@ -56,6 +56,7 @@ def test_titles_stay_within_their_column(tmp_path):
 
 
 def test_jpeg_is_written_too(tmp_path):
+    """As the name says."""
     save(learning_curves(HISTORY), tmp_path / "curves.jpg")
     with Image.open(tmp_path / "curves.jpg") as picture:
         assert picture.format == "JPEG"

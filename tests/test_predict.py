@@ -28,6 +28,7 @@ SHAPE = (1, 4, 4)
 
 
 def described(shape: tuple[int, int, int] = SHAPE, mean: float = 0.2, method: str = "standard") -> DatasetInfo:
+    """What the dataset of `dark_or_light` may have been."""
     return dataset_info(("dark", "light", "neither"), shape, mean, method=method)
 
 
@@ -46,18 +47,21 @@ def dark_or_light(info: DatasetInfo | None = None) -> Classifier:
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:
+    """The file of a classifier that calls images `dark` or `light`."""
     path = tmp_path / "models" / "classifier.safetensors"
     save_classifier(path, dark_or_light())
     return str(path)
 
 
 def grey(path: Path, value: int) -> str:
+    """An image of one grey; the file's name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", (9, 7), value).save(path)
     return str(path)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The command's exit status."""
     monkeypatch.setattr(sys, "argv", ["predict", *arguments])
     return predict.main()
 
@@ -84,6 +88,7 @@ def test_json_lines_hold_the_top_classes(model, tmp_path, monkeypatch, capsys):
 
 
 def test_invert_swaps_light_and_dark(model, tmp_path, monkeypatch, capsys):
+    """Before the classifier sees it."""
     run(monkeypatch, "--classifier", model, "--invert", grey(tmp_path / "a.png", 255))
     assert "dark 100.0%" in capsys.readouterr().out
 
@@ -115,6 +120,7 @@ def test_colour_looks_inverted_only_next_to_a_clearly_dark_or_light_mean(mean, e
 
 
 def test_standard_input_is_read(model, tmp_path, monkeypatch, capsys):
+    """For a dash."""
     data = Path(grey(tmp_path / "white.png", 255)).read_bytes()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     assert run(monkeypatch, "--classifier", model, "-") == 0
@@ -158,6 +164,7 @@ def test_names_that_cannot_be_printed_do_not_stop_the_others(model, tmp_path, en
 
 
 def test_closed_standard_input_is_an_error(model, monkeypatch, capsys):
+    """A line, not a traceback."""
     monkeypatch.setattr(sys, "stdin", None)
     assert run(monkeypatch, "--classifier", model, "-") == 1
     assert capsys.readouterr().err == "error: standard input: closed; expected an image\n"
@@ -178,6 +185,7 @@ def test_closed_standard_input_is_an_error(model, monkeypatch, capsys):
     ],
 )
 def test_wrong_arguments_end_with_status_2(arguments, message, capsys):
+    """And say what was expected."""
     with pytest.raises(SystemExit) as end:
         predict.parse_arguments(arguments)
     assert end.value.code == 2
@@ -239,6 +247,7 @@ def test_another_datasets_test_split_is_refused(normalized):
 
 
 def test_the_dataset_is_the_one_that_dvc_lock_names(tmp_path):
+    """Among the deps of its stage train."""
     lock = tmp_path / "dvc.lock"
     lock.write_text("stages:\n  train:\n    deps:\n    - path: src/params.py\n    - path: data/normalized/kmnist\n")
     assert trained_on(lock) == Path("data/normalized/kmnist")
@@ -257,6 +266,7 @@ def test_probabilities_are_the_models_softmax():
 
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> io.BytesIO:
+    """The image as a file's content."""
     file = io.BytesIO()
     picture.save(file, kind, **options)
     file.seek(0)

@@ -6,6 +6,7 @@ from src.splits import stratified_split
 
 
 def split(labels, fraction, seed=0):
+    """Indices kept and held out, of cats and dogs."""
     return stratified_split(np.array(labels), fraction, np.random.default_rng(seed), ("cat", "dog"))
 
 

@@ -45,6 +45,7 @@ def normalized(project):
 
 
 def rows(path):
+    """The CSV's rows."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -164,6 +165,7 @@ def test_training_without_validation_leaves_its_figures_out(project, normalized,
 
 
 def run(project, *arguments):
+    """Run a module of ours in the folder; the finished process."""
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     return subprocess.run(
         [sys.executable, "-m", *arguments], cwd=project, env=environment, capture_output=True, text=True, check=False
@@ -350,10 +352,10 @@ def test_epochs_are_logged_with_the_time_left():
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_bar_is_drawn_on_terminals_only(terminal, capsys):
+def test_a_bar_is_drawn_on_terminals_only(terminal, monkeypatch, capsys):
     """The line is logged either way."""
     file = io.StringIO()
-    file.isatty = lambda: terminal
+    monkeypatch.setattr(file, "isatty", lambda: terminal)
     with tqdm(total=2, desc="train", disable=None, file=file) as bar:
         train.report(bar, "epoch 1/2")
     assert capsys.readouterr().out == "epoch 1/2\n"

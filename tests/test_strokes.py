@@ -39,6 +39,7 @@ def test_the_box_follows_the_size(side, rows):
 
 
 def test_nothing_and_a_faint_dot_are_no_trouble():
+    """Neither divides by nothing."""
     ink = np.zeros((280, 280), np.uint8)
     assert not centre_strokes(ink, 28, 28).any()
     ink[0, 0] = 1

@@ -45,6 +45,7 @@ def tiny(tmp_path, monkeypatch):
 
 
 def source_of(tmp_path, name="tiny", **changes):
+    """A source of the class with changes to its source.yaml."""
     folder = tmp_path / "sources" / name
     folder.mkdir(parents=True, exist_ok=True)
     content = {"torchvision": "MNIST", "train": {"train": True}, "test": {"train": False}} | changes
@@ -53,11 +54,13 @@ def source_of(tmp_path, name="tiny", **changes):
 
 
 def read(raw):
+    """What the raw folder holds, and each split's images."""
     with open_source(raw).read(raw.parent) as dataset:
         return dataset, {name: np.concatenate(list(split.chunks)) for name, split in dataset.splits.items()}
 
 
 def raw_folder(tmp_path):
+    """An empty folder to download into."""
     raw = tmp_path / "raw" / "tiny"
     raw.mkdir(parents=True, exist_ok=True)
     return raw

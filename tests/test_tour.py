@@ -18,6 +18,7 @@ def printed(cell: nbformat.NotebookNode) -> str:
 
 
 def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """Its cells of code."""
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 

@@ -22,6 +22,7 @@ NOTHING = random_subset(0)
 
 
 def trained(recipe, name="mlp", seed=0, **options):
+    """The network after training on random images, and its epochs."""
     torch.manual_seed(seed)
     model = build_network(name, recipe, (1, 8, 8), 10)
     generator = torch.Generator().manual_seed(seed)
@@ -78,6 +79,7 @@ def test_labels_are_smoothed_in_training_alone(params):
     (epoch,) = fit(model, subset, subset, recipe, generator=torch.Generator())
     assert abs(smoothed - plain) > 0.001
     assert epoch.train.loss == pytest.approx(smoothed, rel=1e-5)
+    assert epoch.validation is not None
     assert epoch.validation.loss == pytest.approx(plain, rel=1e-5)
 
 
@@ -147,10 +149,11 @@ def test_training_imports_no_compiler():
 
 
 def test_one_cycle_rises_to_the_learning_rate_and_falls_to_nearly_0(params):
-    """Over as many steps as it is told; `constant` is no schedule."""
+    """Over the number of steps that it is given; `constant` is no schedule."""
     recipe = params.models.linear.model_copy(update={"schedule": "one_cycle", "learning_rate": 0.5})
     optimizer = make_optimizer(build_network("linear", recipe, (1, 8, 8), 10), recipe)
     schedule, rates = make_schedule(optimizer, recipe, 100), []
+    assert schedule is not None
     for _ in range(99):
         optimizer.step()
         schedule.step()

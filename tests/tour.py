@@ -15,8 +15,15 @@ def execute(notebook: nbformat.NotebookNode) -> None:
     # By sockets of the file system: over TCP, any user of the machine could talk to the kernel.
     config = Config(AsyncKernelManager={"transport": "ipc"})
     folder = {"metadata": {"path": str(NOTEBOOK.parent.parent)}}
-    options = {"timeout": 120, "record_timing": False, "coalesce_streams": True}
-    NotebookClient(notebook, kernel_name="python3", resources=folder, config=config, **options).execute()
+    NotebookClient(
+        notebook,
+        kernel_name="python3",
+        resources=folder,
+        config=config,
+        timeout=120,
+        record_timing=False,
+        coalesce_streams=True,
+    ).execute()
     # The kernel adds its versions, which differ from machine to machine.
     notebook.metadata["language_info"] = {"name": "python"}
 
