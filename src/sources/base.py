@@ -8,6 +8,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+"""Not every dataset has validation images of its own."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -27,7 +31,7 @@ class RawDataset:
 
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]
-    splits: dict[Literal["train", "test"], Split]
+    splits: dict[SplitName, Split]
 
 
 class Source(Protocol):

@@ -3,10 +3,11 @@
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,15 +19,26 @@ from src.errors import MnistryError
 from src.explanations import Expected
 from src.parallel import ordered_map
 from src.sources.archives import is_archive, unpack
+from src.sources.arrays import find_array_files, read_arrays
 from src.sources.base import RawDataset, Split
-from src.sources.findings import Findings
+from src.sources.findings import Findings, printable
 from src.sources.layouts import list_images
-from src.sources.listing import ImageFile, check_classes, draw_split, is_ignored, name_labels, sorted_classes
+from src.sources.listing import (
+    ImageFile,
+    check_classes,
+    complete_splits,
+    image_files,
+    is_ignored,
+    name_labels,
+    sorted_classes,
+)
 from src.sources.packed import decode_packed, pack, read_packed
 from src.sources.paths import is_link_outside
 from src.yaml_files import Number, Section, Tuple, read_yaml
 
 RESOLVED = "images.json"
+MOST_LISTED = 20
+"""Classes that are listed by name with their numbers of images."""
 Shape = tuple[int, int, int]
 Pixels = Annotated[int, Field(ge=1, le=10_000)]
 
@@ -82,15 +94,16 @@ class ImagesSource:
         with tempfile.TemporaryDirectory(dir=raw) as scratch:
             folder = self._unpacked(Path(scratch))
             description = self._description(folder)
-            files = name_labels(list_images(folder, findings), description.class_names)
+            images = list_all(folder, description, Path(scratch), findings)
+            files = name_labels(images.files, description.class_names)
             class_names = description.class_names or sorted_classes({file.label for file in files})
             check_classes(files, class_names, findings)
-            shape = resolve_shape(description, measure_all(folder, files, findings), findings)
+            shape = resolve_shape(description, images.measure(findings), findings)
             findings.refuse(self.folder.name)
             findings.print_warnings()
-            if not files[0].split:
-                files = draw_split(files, class_names, description.test_fraction, description.split_seed)
-            pack(folder, files, raw)
+            files = complete_splits(files, class_names, description.test_fraction, description.split_seed)
+            print(describe_classes(files, class_names), flush=True)
+            pack(files, images.contents, raw)
         resolved = ResolvedImages(class_names=class_names, shape=shape)
         (raw / RESOLVED).write_text(resolved.model_dump_json(), "utf-8")
 
@@ -105,16 +118,14 @@ class ImagesSource:
                 f"{self.folder / RESOLVED}: missing or damaged; run `dvc repro --force download`"
             ) from None
         packed = read_packed(self.folder, resolved.class_names)
-        splits: tuple[Literal["train", "test"], ...] = ("train", "test")
         yield RawDataset(
             resolved.class_names,
             resolved.shape,
             {
                 name: Split(
-                    packed[name].labels,
-                    decode_packed(self.folder, packed[name], resolved.shape, f"{self.folder.name} {name}"),
+                    split.labels, decode_packed(self.folder, split, resolved.shape, f"{self.folder.name} {name}")
                 )
-                for name in splits
+                for name, split in packed.items()
             },
         )
 
@@ -141,6 +152,46 @@ class ImagesSource:
         if len(found) == 2:
             raise MnistryError(f"{self.folder}: two source.yaml, next to the archive and in it; keep one of them")
         return read_yaml(found[0], ImagesDescription) if found else ImagesDescription()
+
+
+@dataclass(frozen=True)
+class ListedImages:
+    """All images of a dataset: their files, whether they exist or are made of arrays; contents, in the same order.
+
+    measure: says how many images have which (C, H, W), and adds to the findings what can't be decoded.
+    """
+
+    files: list[ImageFile]
+    contents: Iterable[bytes]
+    measure: Callable[[Findings], Counter[Shape]]
+
+
+def list_all(folder: Path, description: ImagesDescription, scratch: Path, findings: Findings) -> ListedImages:
+    """The images in the folder, in whichever form: image files, or arrays and tables of pixels."""
+    paths = find_array_files(folder)
+    if not paths:
+        files = list_images(folder, findings)
+        contents = ((folder / file.path).read_bytes() for file in files)
+        return ListedImages(files, contents, partial(measure_all, folder, files))
+    if next(image_files(folder), None):
+        findings.problem(f"two layouts at once: {paths[0].name} with pixels, and image files; keep one of them")
+        return ListedImages([], (), lambda _: Counter())
+    arrays = read_arrays(folder, paths, description.image_size, scratch, findings)
+    measures: Counter[Shape] = Counter()
+    for each in arrays:
+        measures[each.shape] += len(each.labels)
+    files = [file for each in arrays for file in each.files()]
+    return ListedImages(files, chain.from_iterable(each.contents() for each in arrays), lambda _: measures)
+
+
+def describe_classes(files: Sequence[ImageFile], class_names: Sequence[str]) -> str:
+    """A line with the classes and their numbers of images; of more than twenty, their number and range."""
+    counts = Counter(file.label for file in files)
+    if len(class_names) <= MOST_LISTED:
+        return f"{len(class_names)} classes: " + ", ".join(f"{printable(name)} {counts[name]}" for name in class_names)
+    sizes = sorted(counts[name] for name in class_names)
+    shown = ", ".join(printable(name) for name in (*class_names[:3], "...", class_names[-1]))
+    return f"{len(class_names)} classes of {sizes[0]} to {sizes[-1]} images: {shown}"
 
 
 def measure_all(folder: Path, files: Sequence[ImageFile], findings: Findings) -> Counter[Shape]:

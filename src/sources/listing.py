@@ -71,13 +71,29 @@ def name_labels(files: Sequence[ImageFile], class_names: Sequence[str]) -> list[
     return [replace(file, label=names.get(file.label, file.label)) for file in files]
 
 
-def draw_split(files: Sequence[ImageFile], class_names: Sequence[str], fraction: float, seed: int) -> list[ImageFile]:
-    """The files with their split; `fraction` of each class, drawn from the seed, is for the test."""
+def complete_splits(
+    files: Sequence[ImageFile], class_names: Sequence[str], fraction: float, seed: int
+) -> list[ImageFile]:
+    """The files, each in a split; where none is for the test, `fraction` of each class is, drawn from the seed.
+
+    Validation images stay what they are.
+    """
+    if has_test(files):
+        return [file if file.split else replace(file, split="train") for file in files]
+    drawable = [i for i, file in enumerate(files) if file.split != "validation"]
     index = {name: i for i, name in enumerate(class_names)}
-    labels = np.array([index[file.label] for file in files])
+    labels = np.array([index[files[i].label] for i in drawable])
     _, held_out = stratified_split(labels, fraction, np.random.default_rng(seed), class_names)
-    test = set(held_out.tolist())
-    return [replace(file, split="test" if i in test else "train") for i, file in enumerate(files)]
+    test, train = {drawable[i] for i in held_out}, set(drawable)
+    return [
+        replace(file, split="test") if i in test else replace(file, split="train") if i in train else file
+        for i, file in enumerate(files)
+    ]
+
+
+def has_test(files: Sequence[ImageFile]) -> bool:
+    """Whether any of the files is for the test; otherwise, a test split is to be drawn."""
+    return any(file.split == "test" for file in files)
 
 
 def check_classes(files: Sequence[ImageFile], class_names: Sequence[str], findings: Findings) -> None:
@@ -90,12 +106,15 @@ def check_classes(files: Sequence[ImageFile], class_names: Sequence[str], findin
             findings.problem(f"{file.path}: label {file.label!r} is not a class; expected one of {expected}")
     if len(class_names) < 2:
         findings.problem(f"1 class ({class_names[0]}); expected two or more")
-    counts = Counter((file.split, file.label) for file in files)
-    if files[0].split:
+    # What isn't marked for validation or the test is to train on.
+    counts = Counter((file.split if file.split in ("validation", "test") else "train", file.label) for file in files)
+    if has_test(files):
         _check_splits(counts, class_names, findings)
         return
+    if any(file.split for file in files):
+        findings.warn("no test split: a part of each class of the training images is held out for the test")
     for name in class_names:
-        if (count := counts["", name]) < 2:
+        if (count := counts["train", name]) < 2:
             findings.problem(
                 f"class {name!r} has {count} image{'' if count == 1 else 's'}: too few to split; expected 2 or more"
             )
@@ -105,5 +124,7 @@ def _check_splits(counts: Counter[tuple[str, str]], class_names: Sequence[str], 
     for name in class_names:
         if not counts["train", name]:
             findings.problem(f"class {name!r} has no training images")
-    if not any(counts["test", name] for name in class_names):
-        findings.problem("no test images; mark some, or leave the split column out to have them drawn")
+    missing = [name for name in class_names if not counts["test", name]]
+    if missing:
+        listed = ", ".join(map(repr, missing[:10])) + (", ..." if len(missing) > 10 else "")
+        findings.warn(f"classes without test images: {len(missing)}, {listed}; macro F1 counts them as 0")

@@ -6,7 +6,7 @@
 import csv
 import io
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from src.decoding import decode_image
 from src.parallel import available_cores, ordered_map
+from src.sources.base import SPLITS, SplitName
 from src.sources.listing import ImageFile
 
 IMAGES, LISTING = "images.bin", "listing.csv"
@@ -32,23 +33,21 @@ class PackedSplit:
     labels: np.ndarray
 
 
-def pack(folder: Path, files: Sequence[ImageFile], raw: Path) -> None:
-    """Write the images' bytes and their listing; the same files give the same bytes.
-
-    folder: what the files' paths are relative to.
-    """
+def pack(files: Sequence[ImageFile], contents: Iterable[bytes], raw: Path) -> None:
+    """Write the images' bytes and their listing; the same files with the same contents give the same bytes."""
     with (raw / IMAGES).open("wb") as images, (raw / LISTING).open("w", encoding="utf-8", newline="") as listing:
         writer = csv.writer(listing, lineterminator="\n")
         writer.writerow(("split", "label", "path", "bytes"))
-        for file in tqdm(files, desc="packing", unit="image", disable=None):
-            size = images.write((folder / file.path).read_bytes())
+        bar = tqdm(files, desc="packing", unit="image", disable=None)
+        for file, content in zip(bar, contents, strict=True):
+            size = images.write(content)
             writer.writerow((file.split, file.label, file.path, size))
 
 
-def read_packed(raw: Path, class_names: Sequence[str]) -> dict[str, PackedSplit]:
-    """The splits, each in the listing's order; 24 bytes of memory per image."""
+def read_packed(raw: Path, class_names: Sequence[str]) -> dict[SplitName, PackedSplit]:
+    """The splits that have images, each in the listing's order; 24 bytes of memory per image."""
     index = {name: i for i, name in enumerate(class_names)}
-    columns = {split: (array("q"), array("q"), array("q")) for split in ("train", "test")}
+    columns: dict[str, tuple[array[int], ...]] = {split: (array("q"), array("q"), array("q")) for split in SPLITS}
     start = 0
     with (raw / LISTING).open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -58,9 +57,10 @@ def read_packed(raw: Path, class_names: Sequence[str]) -> dict[str, PackedSplit]
                 column.append(value)
             start += int(row["bytes"])
     return {
-        split: PackedSplit(*(np.array(column, dtype=np.int64) for column in values))
-        for split, values in columns.items()
-    }  # fmt: skip
+        split: PackedSplit(*(np.array(column, dtype=np.int64) for column in columns[split]))
+        for split in SPLITS
+        if columns[split][0]
+    }
 
 
 def decode_packed(raw: Path, split: PackedSplit, shape: tuple[int, int, int], description: str) -> Iterator[np.ndarray]:

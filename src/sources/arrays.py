@@ -1,0 +1,277 @@
+"""Images as numbers, without image files: NumPy's .npz and .npy, IDX files, and CSV tables of pixels.
+
+They are the MNIST family's second form: Keras's mnist.npz, MedMNIST, Kaggle's digit recognizer, sign-language MNIST.
+What can't be read for sure is refused with what would settle it; nothing is ever unpickled.
+"""
+
+import gzip
+import io
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import isqrt, prod
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from src.errors import MnistryError
+from src.sources.findings import Findings
+from src.sources.listing import ImageFile, is_ignored
+from src.sources.pixel_tables import is_pixel_table, read_pixel_table
+from src.sources.split_names import split_of
+
+IMAGE_WORDS = {"x", "image", "images", "img", "imgs", "data", "features", "pixels", "digits"}
+LABEL_WORDS = {"y", "label", "labels", "target", "targets", "class", "classes", "annotations"}
+IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+"""NumPy's names of the types in an IDX file's header (Y. LeCun, http://yann.lecun.com/exdb/mnist)."""
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """A split's images and labels as they are in a file.
+
+    split: train, validation or test; empty where it is to be drawn. name: of the file. images: numbers of shape
+    (N, H, W, C) with 1, 3 or 4 channels. factor: what makes 8-bit codes of them, 1 or 255. labels: one per image.
+    """
+
+    split: str
+    name: str
+    images: np.ndarray
+    factor: int
+    labels: list[str]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image without transparency."""
+        height, width, channels = self.images.shape[1:]
+        return min(channels, 3), height, width
+
+    def files(self) -> list[ImageFile]:
+        """The images as files that are still to be written, in their order."""
+        return [ImageFile(self.split, label, f"{self.name}/{i}") for i, label in enumerate(self.labels)]
+
+    def contents(self) -> Iterator[bytes]:
+        """Each image as a file of its own: in netpbm's formats, which hold the pixels as they are, or as PNG."""
+        channels, height, width = self.shape
+        header = b"%b\n%d %d\n255\n" % (b"P5" if channels == 1 else b"P6", width, height)
+        for image in self.images:
+            codes = image if image.dtype == np.uint8 else np.rint(image * np.float32(self.factor)).astype(np.uint8)
+            yield _png(codes) if codes.shape[2] == 4 else header + codes.tobytes()
+
+
+def _png(codes: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(codes)).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def find_array_files(folder: Path) -> list[Path]:
+    """The files in the folder that hold images as numbers, by their names and beginnings, sorted."""
+    return [path for path in sorted(folder.iterdir()) if not is_ignored(path) and path.is_file() and _kind(path)]
+
+
+def _kind(path: Path) -> str:
+    """npz, npy, idx or csv, or empty where the file holds no images as numbers."""
+    name = path.name.lower()
+    if name.endswith((".npz", ".npy")):
+        return name[-3:]
+    if name.endswith(".csv"):
+        return "csv" if is_pixel_table(path) else ""
+    return "idx" if _idx_header(path) else ""
+
+
+def read_arrays(
+    folder: Path, files: list[Path], shape: tuple[int, int] | None, scratch: Path, findings: Findings
+) -> list[ArrayImages]:
+    """The images in the files, split by split; what is wrong with them is added to the findings.
+
+    shape: height and width of images that are stored as rows of numbers, where the user says so. scratch: a folder for
+    temporary files.
+    """
+    found: list[ArrayImages] = []
+    loose: dict[str, np.ndarray] = {}
+    for path in files:
+        try:
+            kind = _kind(path)
+            if kind == "csv":
+                table = read_pixel_table(path, scratch)
+                if table is None:
+                    findings.warn(f"{path.name}: pixels without labels; passed over")
+                    continue
+                images, labels = table
+                found.append(_array_images(split_of(path.stem) or "", path.name, images, labels, shape))
+            elif kind == "npz":
+                found += _pairs(_load_npz(path), path.name, shape)
+            elif kind == "npy":
+                loose[path.stem] = np.load(path, mmap_mode="r", allow_pickle=False)
+            else:
+                loose[path.name] = _read_idx(path)
+        except MnistryError as error:
+            findings.problem(str(error))
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+            findings.problem(f"{path.name}: not an array that can be read ({_reason(error)})")
+    if loose:
+        try:
+            found += _pairs(loose, folder.name, shape)
+        except MnistryError as error:
+            findings.problem(str(error))
+    splits = [each.split for each in found]
+    if len(set(splits)) < len(splits):
+        findings.problem(f"{', '.join(each.name for each in found)}: several arrays for one split; keep one of them")
+    return found
+
+
+def _reason(error: Exception) -> str:
+    if "pickle" in str(error):
+        return "it holds Python objects, which could run code; save numbers alone"
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _load_npz(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _pairs(arrays: dict[str, np.ndarray], origin: str, shape: tuple[int, int] | None) -> list[ArrayImages]:
+    """Images and labels of each split, matched by the arrays' names; raises MnistryError."""
+    images, labels = (_by_split(arrays, words) for words in (IMAGE_WORDS, LABEL_WORDS))
+    missing = [name for split in images if split not in labels for name in [images[split][0]]]
+    if not images or not labels or (missing and not set(images) & set(labels)):
+        raise MnistryError(
+            f"{origin}: arrays {', '.join(arrays)}; expected images and labels under names such as x_train and "
+            "y_train, train_images and train_labels, or X and y"
+        )
+    return [
+        _array_images(split, images[split][0], images[split][1], _labels(*labels[split]), shape)
+        for split in images
+        if split in labels
+    ]
+
+
+def _by_split(arrays: dict[str, np.ndarray], words: set[str]) -> dict[str, tuple[str, np.ndarray]]:
+    """The arrays whose names have one of the words, each by its split, with their names."""
+    found: dict[str, tuple[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        if words & set(re.findall("[a-z]+", name.lower())):
+            split = "test" if name.lower().startswith("t10k") else split_of(name) or ""
+            if split in found:
+                raise MnistryError(f"{name} and {found[split][0]}: which of them is meant? keep one")
+            found[split] = name, array
+    return found
+
+
+def _labels(name: str, array: np.ndarray) -> list[str]:
+    """Labels as text: numbers, text, one column of them, or one column per class with a single 1."""
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim == 2:
+        if not (np.isin(array, (0, 1)).all() and (array.sum(1) == 1).all()):
+            raise MnistryError(f"{name}: {array.shape[1]} labels per image; expected one class per image")
+        array = array.argmax(1)
+    if array.ndim != 1:
+        raise MnistryError(f"{name}: labels of shape {array.shape}; expected one per image")
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise MnistryError(f"{name}: {int((~np.isfinite(array)).sum())} images have no label (NaN)")
+        if (array == array.astype(np.int64)).all():
+            array = array.astype(np.int64)
+    if array.dtype.kind not in "iufbUS":
+        raise MnistryError(f"{name}: labels of type {array.dtype}; expected numbers or text")
+    return [each.decode() if isinstance(each, bytes) else str(each) for each in array.tolist()]
+
+
+def _array_images(
+    split: str, name: str, images: np.ndarray, labels: list[str], shape: tuple[int, int] | None
+) -> ArrayImages:
+    shaped = _as_images(name, images, shape)
+    if len(shaped) != len(labels):
+        raise MnistryError(f"{name}: {len(shaped)} images and {len(labels)} labels; expected one label per image")
+    return ArrayImages(split, name, shaped, _factor(name, shaped), labels)
+
+
+def _as_images(name: str, array: np.ndarray, shape: tuple[int, int] | None) -> np.ndarray:
+    """The array as (N, H, W, C); raises MnistryError where its shape can be read in no way, or in two."""
+    if array.ndim == 2:
+        height, width, channels = _square(name, array.shape[1], shape)
+        return array.reshape(-1, height, width, channels)
+    if array.ndim == 3:
+        return array[..., None]
+    if array.ndim == 4:
+        last, first = array.shape[3] in (1, 3, 4), array.shape[1] in (1, 3, 4)
+        if last and (not first or array.shape[1] == array.shape[2]):
+            return array
+        if first and not last:
+            return array.transpose(0, 2, 3, 1)
+    raise MnistryError(
+        f"{name}: images of shape {array.shape}; expected (N, H, W), (N, H, W, C) or (N, C, H, W), C being 1, 3 or 4"
+    )
+
+
+def _square(name: str, numbers: int, shape: tuple[int, int] | None) -> tuple[int, int, int]:
+    """Height, width and channels of images that are rows of so many numbers."""
+    if shape is not None:
+        if numbers in (prod(shape), 3 * prod(shape)):
+            return *shape, numbers // prod(shape)
+        raise MnistryError(f"{name}: {numbers} numbers per image, and image_size {list(shape)} needs {prod(shape)}")
+    for channels in (1, 3):
+        side = isqrt(numbers // channels)
+        if side * side * channels == numbers:
+            return side, side, channels
+    raise MnistryError(
+        f"{name}: {numbers} numbers per image, which is no square; state height and width in source.yaml, "
+        "such as image_size: [28, 28]"
+    )
+
+
+def _factor(name: str, images: np.ndarray) -> int:
+    """What makes 8-bit codes of the numbers: 1 for those from 0 to 255, 255 for fractions; raises MnistryError."""
+    if images.dtype == np.uint8 or not images.size:
+        return 1
+    if images.dtype.kind == "b":
+        return 255
+    if images.dtype.kind not in "iuf":
+        raise MnistryError(f"{name}: images of type {images.dtype}; expected numbers")
+    low, high = float(images.min()), float(images.max())
+    whole = images.dtype.kind != "f" or all((chunk == np.rint(chunk)).all() for chunk in np.array_split(images, 100))
+    if low >= 0 and high <= 1 and not whole:
+        return 255
+    if low >= 0 and 1 < high <= 255 and whole:
+        return 1
+    if low >= 0 and high <= 1:
+        # Black and white, as 0 and 1.
+        return 255
+    raise MnistryError(f"{name}: numbers from {low:g} to {high:g}; expected 0 to 255, or fractions from 0 to 1")
+
+
+def _opener(path: Path) -> Callable[..., object]:
+    with path.open("rb") as file:
+        return gzip.open if file.read(2) == b"\x1f\x8b" else open
+
+
+def _idx_header(path: Path) -> tuple[np.dtype, tuple[int, ...]] | None:
+    """Type and shape of an IDX file; None where it is none."""
+    try:
+        with _opener(path)(path, "rb") as file:  # type: ignore[attr-defined]
+            start = file.read(4)
+            if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in IDX_TYPES or not 1 <= start[3] <= 4:
+                return None
+            sizes = np.frombuffer(file.read(4 * start[3]), ">u4")
+    except (OSError, EOFError):
+        return None
+    return (np.dtype(IDX_TYPES[start[2]]), tuple(sizes.tolist())) if len(sizes) == start[3] else None
+
+
+def _read_idx(path: Path) -> np.ndarray:
+    header = _idx_header(path)
+    assert header is not None, "it was recognized by its header"
+    dtype, shape = header
+    size = prod(shape) * dtype.itemsize
+    with _opener(path)(path, "rb") as file:  # type: ignore[attr-defined]
+        file.read(4 + 4 * len(shape))
+        # One byte more than announced, to notice what follows.
+        content = file.read(size + 1)
+    if len(content) != size:
+        raise MnistryError(f"{path.name}: damaged: its header announces {size:,} bytes; get it again")
+    return np.frombuffer(content, dtype).reshape(shape)

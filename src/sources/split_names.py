@@ -1,0 +1,37 @@
+"""Which split a name means: of a folder, a CSV file, an archive or a cell."""
+
+import re
+
+from src.sources.base import SplitName
+
+WORDS: dict[str, SplitName] = {
+    "train": "train", "training": "train", "trainset": "train", "trn": "train",
+    "val": "validation", "valid": "validation", "validate": "validation", "validation": "validation",
+    "valset": "validation", "dev": "validation",
+    "test": "test", "testing": "test", "testset": "test", "tst": "test",
+}  # fmt: skip
+UNLABELLED = {"pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled", "unknown"}
+"""Words in the names of folders whose images have no labels."""
+WHATEVER = {"image", "images", "img", "imgs", "data", "all", "picture", "pictures", "photo", "photos", "set"}
+"""Words that say nothing about a folder's images."""
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name, in small letters: `train` and `images` of train_images, TrainImages and train-images2."""
+    return re.findall("[a-z]+", re.sub("([a-z])([A-Z])", r"\1 \2", name).lower())
+
+
+def split_of(name: str) -> SplitName | None:
+    """The split that exactly one of the name's words means, with whatever is before and after that word."""
+    found = {WORDS[word] for word in words_of(name) if word in WORDS}
+    return found.pop() if len(found) == 1 else None
+
+
+def is_unlabelled(name: str) -> bool:
+    """Whether the name says that what it contains has no labels."""
+    return bool(UNLABELLED & set(words_of(name)))
+
+
+def says_no_class(name: str) -> bool:
+    """Whether no word of the name can be that of a class: `images`, `test`, `unknown`, `test_images`."""
+    return all(word in WORDS or word in UNLABELLED or word in WHATEVER for word in words_of(name))

@@ -1,0 +1,256 @@
+"""Images as numbers: the same images give the same codes, whatever form they come in."""
+
+import gzip
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.image_files import load, problems_of, put
+
+SIDE = 6
+IMAGES = {
+    "train": np.random.default_rng(0).integers(0, 256, (12, SIDE, SIDE), np.uint8),
+    "test": np.random.default_rng(1).integers(0, 256, (6, SIDE, SIDE), np.uint8),
+}
+# The corners are black, as in most images of characters.
+for each in IMAGES.values():
+    each[:, 0, 0] = each[:, -1, -1] = 0
+LABELS = {"train": np.arange(12) % 3, "test": np.arange(6) % 3}
+
+
+def save_npz(folder, images="{}_images", labels="{}_labels", convert=lambda images: images, shape=(-1,)):
+    """Both splits in one file, under names with the split in them."""
+    arrays: dict[str, np.ndarray] = {}
+    for split in IMAGES:
+        arrays[images.format(split)] = convert(IMAGES[split])
+        arrays[labels.format(split)] = LABELS[split].reshape(shape)
+    np.savez(folder / "all.npz", allow_pickle=False, **arrays)
+
+
+def idx(array, compress):
+    """The array as an IDX file's bytes."""
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    content = header + array.astype(np.uint8).tobytes()
+    return gzip.compress(content) if compress else content
+
+
+def pixel_csv(images, labels, header=True, last=False):
+    """A table with one image per row."""
+    names = [f"pixel{i}" for i in range(SIDE * SIDE)]
+    rows = [[*names, "label"] if last else ["label", *names]] if header else []
+    for image, label in zip(images.reshape(len(images), -1).tolist(), labels.tolist(), strict=True):
+        rows.append([*image, label] if last else [label, *image])
+    return "\n".join(",".join(map(str, row)) for row in rows) + "\n"
+
+
+def as_folders(folder):
+    """As image files."""
+    for split, images in IMAGES.items():
+        for i, image in enumerate(images):
+            path = folder / split / str(LABELS[split][i]) / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+
+
+def as_keras(folder):
+    """As Keras's mnist.npz."""
+    np.savez(folder / "mnist.npz", x_train=IMAGES["train"], y_train=LABELS["train"], x_test=IMAGES["test"],
+             y_test=LABELS["test"])  # fmt: skip
+
+
+def as_medmnist(folder):
+    """As MedMNIST, with a column of labels."""
+    save_npz(folder, shape=(-1, 1))
+
+
+def as_fractions(folder):
+    """As numbers in [0, 1]."""
+    save_npz(folder, convert=lambda images: images.astype(np.float32) / 255)
+
+
+def as_channels_first(folder):
+    """As torch has them, and as large integers."""
+    save_npz(folder, "{}_x", "{}_y", convert=lambda images: images[:, None].astype(np.int64))
+
+
+def as_one_hot(folder):
+    """As rows of numbers, in files of their own, with a column per class."""
+    for split in IMAGES:
+        np.save(folder / f"X_{split}.npy", IMAGES[split].reshape(len(IMAGES[split]), -1))
+        np.save(folder / f"Y_{split}.npy", np.eye(3)[LABELS[split]])
+
+
+def as_idx(folder, compress=False):
+    """As MNIST's files."""
+    for split, name in (("train", "train"), ("test", "t10k")):
+        end = ".gz" if compress else ""
+        put(folder, f"{name}-images-idx3-ubyte{end}", idx(IMAGES[split], compress))
+        put(folder, f"{name}-labels-idx1-ubyte{end}", idx(LABELS[split], compress))
+
+
+def as_idx_gz(folder):
+    """As they come."""
+    as_idx(folder, compress=True)
+
+
+def as_table(folder, **options):
+    """As Kaggle's digit recognizer and sign-language MNIST have them."""
+    for split in IMAGES:
+        put(folder, f"{split}.csv", pixel_csv(IMAGES[split], LABELS[split], **options))
+
+
+def as_table_without_header(folder):
+    """The label first."""
+    as_table(folder, header=False)
+
+
+def as_table_with_label_last(folder):
+    """With its name."""
+    as_table(folder, last=True)
+
+
+def as_table_without_header_label_last(folder):
+    """As scikit-learn's digits."""
+    as_table(folder, header=False, last=True)
+
+
+def as_pixels_column(folder):
+    """As FER2013 has it."""
+    for split in IMAGES:
+        rows = [
+            f"{label},{' '.join(map(str, image.ravel()))},x"
+            for image, label in zip(IMAGES[split], LABELS[split], strict=True)
+        ]
+        put(folder, f"{split}.csv", "\n".join(["emotion,pixels,note", *rows]))
+
+
+FORMS = [
+    as_folders, as_keras, as_medmnist, as_fractions, as_channels_first, as_one_hot, as_idx, as_idx_gz, as_table,
+    as_table_without_header, as_table_with_label_last, as_table_without_header_label_last, as_pixels_column,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
+def test_every_form_gives_the_same_codes(folder, form):
+    """Arrays, tables and image files: classes, shape, order, labels and each pixel."""
+    form(folder)
+    class_names, shape, splits = load(folder)
+    assert class_names == ("0", "1", "2")
+    assert shape == (1, SIDE, SIDE)
+    for split in IMAGES:
+        np.testing.assert_array_equal(splits[split][0][:, 0], IMAGES[split])
+        assert splits[split][1] == LABELS[split].tolist()
+
+
+def test_colour_and_transparency(folder):
+    """RGB as it is; what is transparent becomes black, as in image files."""
+    images = np.random.default_rng(0).integers(0, 256, (4, 5, 5, 4), np.uint8)
+    images[..., 3] = 255
+    images[0, 0, 0, 3] = 0
+    np.savez(folder / "all.npz", images=images, labels=np.array(["a", "b", "a", "b"]))
+    class_names, shape, splits = load(folder)
+    assert (class_names, shape) == (("a", "b"), (3, 5, 5))
+    found = np.concatenate([splits[split][0] for split in ("train", "test")])
+    expected = images[..., :3].copy()
+    expected[0, 0, 0] = 0
+    assert {image.tobytes() for image in found} == {image.transpose(2, 0, 1).tobytes() for image in expected}
+
+
+def test_the_sources_own_validation_images_are_a_split(folder):
+    """MedMNIST calls them val; without a test split, one is held out of the training images alone."""
+    images, labels = IMAGES["train"], LABELS["train"]
+    np.savez(folder / "all.npz", train_images=images, train_labels=labels, val_images=images[:6], val_labels=labels[:6])
+    splits = load(folder)[2]
+    assert {name: len(split[1]) for name, split in splits.items()} == {"train": 9, "validation": 6, "test": 3}
+    np.testing.assert_array_equal(splits["validation"][0][:, 0], images[:6])
+
+
+def test_table_without_labels_is_passed_over(folder, capsys):
+    """Kaggle's test.csv: a line says so, and the test images are held out of the others."""
+    put(folder, "train.csv", pixel_csv(IMAGES["train"], LABELS["train"]))
+    put(
+        folder,
+        "test.csv",
+        "\n".join(row.partition(",")[2] for row in pixel_csv(IMAGES["test"], LABELS["test"]).splitlines()),
+    )
+    splits = load(folder)[2]
+    assert {name: len(split[1]) for name, split in splits.items()} == {"train": 9, "test": 3}
+    assert "test.csv: pixels without labels; passed over" in capsys.readouterr().out
+
+
+def test_numbers_may_stand_for_class_names(folder):
+    """As those of image files may."""
+    as_keras(folder)
+    put(folder, "source.yaml", "class_names: [shirt, dress, bag]\n")
+    assert load(folder)[0] == ("shirt", "dress", "bag")
+
+
+def test_image_size_says_what_a_row_of_numbers_is(folder):
+    """Where it is no square, height and width have to be stated."""
+    np.savez(
+        folder / "all.npz", x=np.zeros((6, 6), np.uint8) + np.arange(6, dtype=np.uint8)[:, None], y=np.arange(6) % 2
+    )
+    assert "6 numbers per image, which is no square; state height and width in source.yaml" in problems_of(folder)
+    put(folder, "source.yaml", "image_size: [2, 3]\n")
+    assert load(folder)[1] == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        ({"a": np.zeros((3, 2, 2)), "b": np.zeros(3)}, "arrays a, b; expected images and labels under names such as"),
+        ({"x": np.zeros((3, 2, 2)), "y": np.zeros(4)}, "x: 3 images and 4 labels; expected one label per image"),
+        ({"x": np.full((3, 2, 2), 300), "y": np.arange(3)}, "x: numbers from 300 to 300; expected 0 to 255"),
+        ({"x": np.full((3, 2, 2), -1.0), "y": np.arange(3)}, "x: numbers from -1 to -1; expected 0 to 255"),
+        ({"x": np.zeros((3, 2, 2, 2)), "y": np.arange(3)}, r"x: images of shape (3, 2, 2, 2); expected (N, H, W)"),
+        ({"x": np.zeros((3, 2, 2)), "y": np.array([0, np.nan, np.nan])}, "y: 2 images have no label (NaN)"),
+        ({"x": np.zeros((3, 2, 2)), "y": np.ones((3, 14))}, "y: 14 labels per image; expected one class per image"),
+        ({"x": np.zeros((3, 2, 2)), "y": np.array([{}, {}, {}])}, "holds Python objects, which could run code"),
+        ({"x": np.zeros((3, 2, 2), "U3"), "y": np.arange(3)}, "x: images of type <U3; expected numbers"),
+    ],
+)  # fmt: skip
+def test_wrong_arrays_are_named(folder, arrays, expected):
+    """What came and what was expected; objects are never unpickled."""
+    np.savez(folder / "all.npz", **arrays)
+    assert expected in problems_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("label,{}\n1,{}\n,{}\n", "all.csv:3: no label; fill it in or remove the row"),
+        ("label,{}\n1,{}\nNaN,{}\n", "all.csv:3: no label; fill it in or remove the row"),
+        ("label,{}\n1,{}\n2,{},7\n", "all.csv:3: 18 columns; expected 17"),
+        ("label,{}\n1,{}\n2" + ",x" * 16, "all.csv:3: a pixel that is not a number"),
+        ("label,{}\n", "all.csv: a header without rows"),
+    ],
+)
+def test_wrong_tables_are_named(folder, content, expected):
+    """File, line, what came and what was expected."""
+    names = ",".join(f"pixel{i}" for i in range(16))
+    zeros = ",".join("0" * 16)
+    put(folder, "all.csv", content.replace("{}", names, 1).replace("{}", zeros))
+    assert expected in problems_of(folder)
+
+
+def test_label_first_or_last_is_never_guessed(folder):
+    """Where both columns change, either may be it."""
+    rows = [",".join(map(str, [i % 2, *([7] * 15), i % 3, i % 2])) for i in range(8)]
+    put(folder, "all.csv", "\n".join(rows))
+    assert "is the label in the first column or in the last? give the table a header" in problems_of(folder)
+
+
+def test_cut_off_idx_file_is_named(folder):
+    """Its header says how long it is."""
+    as_idx(folder)
+    path = folder / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "train-images-idx3-ubyte: damaged: its header announces 432 bytes; get it again" in problems_of(folder)
+
+
+def test_pixels_next_to_image_files_are_two_layouts(folder):
+    """One of them would be left out."""
+    as_folders(folder)
+    as_keras(folder)
+    assert "two layouts at once: mnist.npz with pixels, and image files; keep one of them" in problems_of(folder)
