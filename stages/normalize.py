@@ -36,7 +36,7 @@ def main(raw: Path, normalized: Path, figures: Path) -> None:
             save_all(dataset_figures(images["train"], labels, dataset.class_names, params.figures), drawn)
         log_row(images["train"][:1], normalization)
     log(
-        f"{normalized}: {len(images['train'])} training and {len(images['test'])} test images "
+        f"{normalized}: {', '.join(f'{len(split)} {name}' for name, split in images.items())} images "
         f"of shape {dataset.shape} in {len(dataset.class_names)} classes, "
         f"{normalization.method}: mean {_numbers(normalization.mean)}, std {_numbers(normalization.std)}"
     )

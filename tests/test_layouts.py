@@ -115,7 +115,7 @@ def test_name_that_is_not_text_is_named(folder):
         ({"a.zip": b"", "b.zip": b""}, "two layouts at once: a.zip, and next to it b.zip"),
         (
             {"all.7z": b"7z"},
-            "all.7z: next to the folders; expected images in one folder per class, or a CSV, or one archive",
+            "all.7z: next to the folders; expected images in one folder per class, or a CSV, or archives alone",
         ),
         ({}, "no images; expected one folder per class, or a CSV"),
         (

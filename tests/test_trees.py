@@ -62,8 +62,6 @@ def test_order_and_class_names_are_the_same_composed_and_decomposed(folder, tmp_
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({f"Train/{c}/0.png": png() for c in "ab"} | {"Test/a/0.png": png()}, "Test/: named like a split"),
-        ({f"{s}/{c}/0.png": png() for s in ("train", "val") for c in "ab"}, "val/: named like a split"),
         (
             {f"{c}/{i}.png": png() for c in ("a", "b", ".net") for i in range(2)},
             ".net/: a hidden folder with images; rename it without the dot, or remove it",
@@ -72,13 +70,31 @@ def test_order_and_class_names_are_the_same_composed_and_decomposed(folder, tmp_
             {f"{s}/{c}/{i}.png": png() for s in ("train", "test") for c in ("a", "b", ".net") for i in range(2)},
             "test/.net/: a hidden folder with images",
         ),
-        ({"mine/train/a/0.png": png(), "mine/test/a/0.png": png()}, "mine/: the only folder; move what is in it up"),
+        ({f"test/{c}/{i}.png": png() for c in "ab" for i in range(2)}, "test/: named like a split, and no folder is"),
         (
-            {"train/a/0.png": png(), "train/b/0.png": png()},
-            "train/: named like a split; expected both train/ and test/, in small letters, or neither",
+            {f"{s}/{c}/0.png": png() for s in ("train", "training_set", "test") for c in "ab"},
+            "train/ and training_set/: both are named like a train split; keep one, or merge them",
         ),
+        (
+            {f"{s}/{c}/0.png": png() for s in ("train", "test", "more") for c in "ab"},
+            "two layouts at once: test/, train/, and next to them more/; move it away or into them",
+        ),
+        (
+            {f"{s}/{c}/{i}.png": png() for s in ("original", "augmented") for c in "ab" for i in range(2)},
+            "images are two folders deep: which level are the classes? In source.yaml, class_level: 1 takes augmented, "
+            "original, class_level: 2 takes a, b",
+        ),
+        (
+            {f"Dataset/{c}/{i}.png": png() for c in range(3) for i in range(3)} | {"Examples/x.png": png()},
+            "Dataset/ holds folders, Examples/ holds images: which level are the classes? In source.yaml, root: "
+            "Dataset takes 0, 1, 2, class_level: 1 takes Dataset, Examples",
+        ),
+        ({f"{c}/{i}.png": png() for c in "ab" for i in range(2)} | {"a/c/0.png": png()}, "a/ holds folders, a/ holds"),
         ({f"{c}/{i}.png": png() for c in "ab" for i in range(3)} | {"x.png": png()}, "x.png: next to the folders"),
-        ({f"train/{c}/0.png": png() for c in "ab"} | {"test/x.png": png()}, "test/x.png: outside of the class folders"),
+        (
+            {f"{s}/{c}/0.png": png() for s in ("train", "test") for c in "ab"} | {"test/x.png": png()},
+            "test/x.png: outside of the class folders",
+        ),
     ],
 )
 def test_wrong_tree_is_named(folder, files, expected):
@@ -86,3 +102,112 @@ def test_wrong_tree_is_named(folder, files, expected):
     for name, content in files.items():
         put(folder, name, content)
     assert expected in problems_of(folder)
+
+
+SPLIT_NAMES = [
+    ("train", "test"),
+    ("Train", "Test"),
+    ("training_set", "test_set"),
+    ("training_set/training_set", "test_set/test_set"),
+    ("seg_train/seg_train", "seg_test/seg_test"),
+    ("training-images", "test-images"),
+    ("train_data", "test_data"),
+    ("trainset", "testset"),
+    ("dataset/dataset/training", "dataset/dataset/testing"),
+    ("TrainImages", "TestImages"),
+]
+
+
+@pytest.mark.parametrize("names", SPLIT_NAMES, ids="+".join)
+def test_splits_are_known_under_their_usual_names(folder, names):
+    """With prefixes, suffixes, capitals, folders around them, and doubled: the classes are always the innermost."""
+    for split, count in zip(names, (8, 4), strict=True):
+        put_classes(folder, "cats", "dogs", split=f"{split}/", count=count // 2)
+    class_names, _, splits = load(folder)
+    assert class_names == ("cats", "dogs")
+    assert {name: len(split[1]) for name, split in splits.items()} == {"train": 8, "test": 4}
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "dev", "Validation"])
+def test_validation_folder_is_a_split(folder, name):
+    """Roboflow's valid, Kaggle's val: its images are those to validate on."""
+    for split, count in (("train", 4), (name, 2), ("test", 1)):
+        put_classes(folder, "a", "b", split=f"{split}/", count=count)
+    splits = load(folder)[2]
+    assert {split: len(images[1]) for split, images in splits.items()} == {"train": 8, "validation": 4, "test": 2}
+
+
+def test_without_a_test_folder_one_is_held_out_of_train(folder, capsys):
+    """The validation images stay what they are, and a line says so."""
+    put_classes(folder, "a", "b", split="train/", count=10)
+    put_classes(folder, "a", "b", split="val/", count=3)
+    splits = load(folder)[2]
+    assert {split: len(images[1]) for split, images in splits.items()} == {"train": 16, "validation": 6, "test": 4}
+    assert "warning: no test split: a part of each class" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["seg_pred", "test", "unlabelled"])
+def test_images_without_classes_next_to_splits_are_passed_over(folder, capsys, name):
+    """Kaggle's test images have no labels: a line says so, and a test split is held out where there is no other."""
+    put_classes(folder, "a", "b", split="train/", count=10)
+    for i in range(3):
+        put(folder, f"{name}/{i}.png", png(i))
+    splits = load(folder)[2]
+    assert {split: len(images[1]) for split, images in splits.items()} == {"train": 16, "test": 4}
+    assert f"note: {name}/: images without folders of classes; passed over" in capsys.readouterr().out
+
+
+def test_class_may_be_called_like_a_split(folder):
+    """A train is a vehicle: folders of images are classes, whatever their names."""
+    put_classes(folder, "train", "bus")
+    assert load(folder)[0] == ("bus", "train")
+
+
+def test_splits_inside_of_the_classes(folder):
+    """All of them are named like splits, so they are no classes."""
+    for name in ("cats", "dogs"):
+        for split, count in (("train", 4), ("test", 2)):
+            for i in range(count):
+                put(folder, f"{name}/{split}/{i}.png", png(i))
+    class_names, _, splits = load(folder)
+    assert class_names == ("cats", "dogs")
+    assert {split: len(images[1]) for split, images in splits.items()} == {"train": 8, "test": 4}
+
+
+@pytest.mark.parametrize(
+    ("description", "classes"),
+    [("class_level: 1", ("Greek", "Latin")), ("class_level: 2", ("a", "b")), ("root: Latin", ("a", "b"))],
+)
+def test_source_yaml_says_which_level_is_the_class(folder, description, classes):
+    """Alphabets, or their characters, or one of the folders alone."""
+    for alphabet in ("Greek", "Latin"):
+        put_classes(folder, "a", "b", split=f"{alphabet}/", count=4)
+    put(folder, "source.yaml", description)
+    assert load(folder)[0] == classes
+
+
+def test_root_that_is_not_there_is_named(folder):
+    """With the key."""
+    put_classes(folder, "a", "b")
+    put(folder, "source.yaml", "root: data")
+    assert "root: 'data' in source.yaml is not a folder of the dataset" in problems_of(folder)
+
+
+def test_what_is_no_image_is_passed_over_with_one_line(folder, capsys):
+    """READMEs, licences, tables and notebooks come with datasets; whoever imports them can't remove them."""
+    put_classes(folder, "a", "b")
+    for name in ("README.md", "LICENSE", "a/_classes.csv", "b/notes.txt", "train.ipynb"):
+        put(folder, name, "x")
+    assert load(folder)[0] == ("a", "b")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert lines == ["note: not images, passed over: LICENSE, README.md, train.ipynb and 2 more"]
+
+
+def test_classes_are_listed_before_anything_is_trained(folder, capsys):
+    """Up to twenty with their numbers of images, more as a summary."""
+    put_classes(folder, "a", "b")
+    load(folder)
+    assert "2 classes: a 5, b 5\n" in capsys.readouterr().out
+    put_classes(folder, *(f"class{i:02}" for i in range(30)), count=2)
+    load(folder, "again")
+    assert "32 classes of 2 to 5 images: a, b, class00, ..., class29\n" in capsys.readouterr().out

@@ -11,10 +11,11 @@ SHOWN = 20
 
 @dataclass
 class Findings:
-    """Collects one line per problem and per warning; all code that lists or measures images adds to one of these."""
+    """Collects one line per problem, warning and note; all code that lists or measures images adds to one of these."""
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def problem(self, line: str) -> None:
         """Add what keeps the dataset from being read."""
@@ -23,6 +24,10 @@ class Findings:
     def warn(self, line: str) -> None:
         """Add what is odd, but can be read."""
         self.warnings.append(line)
+
+    def note(self, line: str) -> None:
+        """Add how something was read that could be read otherwise."""
+        self.notes.append(line)
 
     def refuse(self, name: str) -> None:
         """Raise MnistryError with the first twenty problems and their number, if there are any.
@@ -35,9 +40,10 @@ class Findings:
         raise MnistryError("\n  ".join([f"{name}: {count}; nothing was written", *_shown(self.problems)]))
 
     def print_warnings(self) -> None:
-        """Print the first twenty warnings and the number of the others."""
-        for line in _shown(self.warnings):
-            print(f"warning: {line}", flush=True)
+        """Print the notes and warnings, the first twenty of each and the number of the others."""
+        for kind, lines in (("note", self.notes), ("warning", self.warnings)):
+            for line in _shown(lines):
+                print(f"{kind}: {line}", flush=True)
 
 
 def _shown(lines: Sequence[str]) -> list[str]:

@@ -64,6 +64,10 @@ class ImagesDescription(Section):
     test_fraction: Annotated[Number, Field(gt=0, lt=1)] = 0.2
     """The part of each class that is held out for the test where the images aren't split."""
     split_seed: Annotated[int, Field(ge=0)] = 0
+    root: str = "."
+    """The folder inside that holds the images; the others are left out."""
+    class_level: Annotated[int, Field(ge=0, le=2)] = 0
+    """On which level of folders the classes are, below root or a split's folder; 0 where that is certain."""
 
     @model_validator(mode="before")
     @classmethod
@@ -170,7 +174,7 @@ def list_all(folder: Path, description: ImagesDescription, scratch: Path, findin
     """The images in the folder, in whichever form: image files, or arrays and tables of pixels."""
     paths = find_array_files(folder)
     if not paths:
-        files = list_images(folder, findings)
+        files = list_images(folder, findings, description.root, description.class_level)
         contents = ((folder / file.path).read_bytes() for file in files)
         return ListedImages(files, contents, partial(measure_all, folder, files))
     if next(image_files(folder), None):

@@ -13,12 +13,15 @@ from src.sources.paths import is_link_outside
 from src.sources.trees import list_tree
 
 
-def list_images(folder: Path, findings: Findings) -> list[ImageFile]:
-    """The image files of the folder, in its own order: that of the CSV's rows or of the files' names."""
+def list_images(folder: Path, findings: Findings, root: str = ".", class_level: int = 0) -> list[ImageFile]:
+    """The image files of the folder, in its own order: that of the CSV's rows or of the files' names.
+
+    root, class_level: as for `list_tree`.
+    """
     csvs = sorted((path for path in folder.iterdir() if _is_csv(path)), reverse=True)
     names = " and ".join(sorted(path.name.lower() for path in csvs))
     if not csvs:
-        files = list_tree(folder, findings)
+        files = list_tree(folder, findings, root, class_level)
     elif len(csvs) == 1 or names == "test.csv and train.csv":
         files = list_annotations(folder, csvs, findings)
         # Where rows are wrong, their images are unlisted because of that.

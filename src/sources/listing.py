@@ -14,13 +14,21 @@ from src.splits import stratified_split
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
+OTHER_SUFFIXES = {
+    ".txt", ".md", ".rst", ".html", ".htm", ".pdf", ".doc", ".docx", ".rtf", ".json", ".jsonl", ".xml", ".yaml", ".yml",
+    ".csv", ".tsv", ".xlsx", ".xls", ".ods", ".ipynb", ".py", ".sh", ".m", ".r", ".js", ".log", ".cfg", ".toml", ".ini",
+    ".mat", ".pkl", ".h5", ".hdf5", ".pt", ".pth", ".onnx", ".ckpt", ".sqlite", ".db", ".bib", ".tex", ".cff", ".names",
+}  # fmt: skip
+OTHER_NAMES = {"readme", "license", "licence", "copying", "authors", "changelog", "citation", "makefile", "notice"}
+"""Files that come with many datasets and are no images."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
     """One image of a dataset.
 
-    split: train, test, or empty where it is still to be drawn. path: relative to the dataset's folder, with slashes.
+    split: train, validation, test, or empty where it is still to be drawn. path: relative to the dataset's folder, with
+    slashes.
     """
 
     split: str
@@ -32,6 +40,11 @@ def is_ignored(path: Path) -> bool:
     """Whether a file or folder belongs to the system or to DVC and not to the dataset."""
     name = path.name
     return name.startswith(".") or name.lower() in IGNORED or (name.endswith(".dvc") and not path.is_dir())
+
+
+def is_not_image(path: Path) -> bool:
+    """Whether the file is no image by its name, as a README and a table of labels are."""
+    return path.suffix.lower() in OTHER_SUFFIXES or path.name.lower() in OTHER_NAMES
 
 
 def image_files(folder: Path) -> Iterator[Path]:
