@@ -87,33 +87,54 @@ def test_file_listed_twice_alike_is_a_warning(folder, capsys):
     [
         ({"labels.csv": ""}, "labels.csv: empty; expected one row per image"),
         ({"labels.csv": "path,label\n"}, "labels.csv: a header without rows"),
-        ({"labels.csv": "ä.png,ä\n".encode("latin-1")}, "labels.csv: not UTF-8 text (byte 0); save it as UTF-8"),
-        ({"labels.csv": "a.png,a\n".encode("utf-16")}, "labels.csv: not UTF-8 text (byte 0); save it as UTF-8"),
+        ({"labels.csv": "ä.png,ä\n".encode("latin-1")}, "labels.csv: not UTF-8 text (byte 0); it looks like cp1252"),
+        (
+            {"labels.csv": "꽃.png,꽃\n".encode("cp949")},
+            "it looks like cp949: say encoding: cp949 in source.yaml, or save it as UTF-8",
+        ),
+        ({"labels.csv": "はな.png,はな\n".encode("cp932")}, "it looks like cp932: say encoding: cp932 in source.yaml"),
         *(
             (
                 {"labels.csv": "a.png,a\n".encode(code)},
-                "labels.csv: not UTF-8 text (it has zero bytes); save it as UTF-8",
+                "labels.csv: not UTF-8 text (it has zero bytes); it looks like UTF-16",
             )
             for code in ("utf-16-le", "utf-16-be", "utf-32-le")
         ),
-        ({"labels.csv": "file;label\na.png;a\n"}, "labels.csv:1: 1 column; expected 2, with commas between them"),
+        ({"labels.csv": "file;label\na.png;a\n"}, "labels.csv:2: a.png: no such file"),
         (
             {"labels.csv": "image,label,category\na.png,a,x\n"},
             "labels.csv:1: columns label and category may each be the label; rename all but one",
         ),
-        ({"labels.csv": "a.png,a,valid\n", "a.png": png()}, "labels.csv:1: split 'valid'; expected train or test"),
+        ({"labels.csv": "a.png,a,x\na.png,a,test\n", "a.png": png()}, "labels.csv:1: split 'x'; expected train, valid"),
         (
             {"train.csv": "a.png,a\nb.png,b\n", "test.csv": "a.png,a\n", "a.png": png(), "b.png": png()},
             "test.csv:1: a.png is listed for both train and test; remove one row",
         ),
         ({"labels.csv": '"a.png,x\n'}, "labels.csv:1: not a row of a CSV file"),
         (
-            {"labels.csv": "img,y\na.png,x\n", "a.png": png()},
-            "labels.csv:1: img: no such file in the dataset's folder; a header",
+            {"labels.csv": "id,breed,age\na,x,1\nb,y,2\n", "a.png": png(), "b.png": png()},
+            "labels.csv: the columns are 'id', 'breed', 'age'; none is called label, labels, class,",
         ),
         (
-            {"labels.csv": "a\\0.png,x\n", "a/0.png": png()},
-            "a\\0.png: no such file in the dataset's folder; expected slashes",
+            {"labels.csv": "photo,breed,age\nx.png,a,1\ny.png,b,2\n"},
+            "labels.csv: the columns are 'photo', 'breed', 'age'; none is called file, filename, file_name,",
+        ),
+        (
+            {"labels.csv": "file,cat,dog\n" + "a.png,1,0\nb.png,0,1\n", "a.png": png(), "b.png": png()},
+            "labels.csv: columns cat, dog have one 1 per row; expected one column, label, with the class",
+        ),
+        (
+            {"labels.csv": "a.png,x\nb.png,y\nc.png,x|y\n"} | {f"{name}.png": png() for name in "abc"},
+            "labels.csv:3: several labels in one cell, 'x|y'; expected one class per image",
+        ),
+        (
+            {"labels.csv": "".join(f"{i}.png,a\n" for i in range(5)), "0.png": png()},
+            "labels.csv:2: 1.png: no such file in the dataset's folder (4 rows with no such file)",
+        ),
+        (
+            {"labels.csv": "".join(f"{i}.png,{(i % 2, 'NaN')[i > 2]}\n" for i in range(5))}
+            | {f"{i}.png": png() for i in range(5)},
+            "labels.csv:4: no label (NaN); fill it in or remove the row (2 rows with no label)",
         ),
         ({"labels.csv": f"{'x' * 300}.png,x\n"}, "x.png: no such file"),
     ],
@@ -123,3 +144,139 @@ def test_wrong_csv_is_named(folder, files, expected):
     for name, content in files.items():
         put(folder, name, content)
     assert expected in problems_of(folder)
+
+
+def listed(header, row, names=None):
+    """A table of eight images, four of each class."""
+    names = names or [f"{i}.png" for i in range(8)]
+    return "\n".join([*([header] if header else []), *(row.format(name, i % 2) for i, name in enumerate(names))]) + "\n"
+
+
+TABLES = {
+    "semicolons": listed("file;label", "images/{};{}"),
+    "tabs": listed("file\tlabel", "images/{}\t{}"),
+    "stated separator": "sep=;\r\n" + listed("file;label", "images/{};{}"),
+    "separator in names": listed("file,label", '"images/{}",{}'),
+    "spaces before quotes": listed("file, label", '"images/{}", "{}"'),
+    "a trailing comma": listed("file,label,", "images/{},{},"),
+    "rows of commas": listed("file,label", "images/{},{}") + ",\n,,\n".replace(",,", ","),
+    "an index": listed(",file,label", "0,images/{},{}"),
+    "names without their folder": listed("file,label", "{},{}"),
+    "names without their extension": listed("id,label", "{},{}", [str(i) for i in range(8)]),
+    "a prefix": listed("file,label", "../data/{},{}"),
+    "backslashes": listed("file,label", "C:\\photos\\{},{}"),
+    "unknown names of columns": listed("photo,breed", "images/{},{}"),
+    "image_id": listed("image_id,label", "{},{}"),
+    "no header": listed("", "images/{},{}"),
+    "capitals": listed("FileName,Class", "images/{},{}"),
+    "UTF-16": listed("file,label", "images/{},{}").encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_are_read_however_they_were_written(folder, name):
+    """Eight images in two classes, each with its label."""
+    for i in range(8):
+        put(folder, f"images/{i}.png", png(i))
+    put(folder, "labels.csv", TABLES[name])
+    class_names, _, splits = load(folder)
+    assert class_names == ("0", "1")
+    for images, labels in splits.values():
+        assert [grey % 2 for grey in greys(images)] == labels
+    assert sum(len(labels) for _, labels in splits.values()) == 8
+
+
+def test_how_names_are_read_is_said(folder, capsys):
+    """Where they aren't the files' paths."""
+    for i in range(4):
+        put(folder, f"images/{i}.png", png(i))
+    put(folder, "labels.csv", "".join(f"{i},{i % 2}\n" for i in range(4)))
+    load(folder)
+    note = "note: labels.csv: 4 of 4 names are found by the files' own names: 0 is images/0.png"
+    assert note in capsys.readouterr().out
+
+
+def test_names_that_may_be_two_files_are_not_guessed(folder):
+    """Each folder has a 0.png."""
+    for i in range(4):
+        put(folder, f"{'ab'[i % 2]}/{i // 2}.png", png(i))
+    put(folder, "labels.csv", "file,label\n0.png,x\n1.png,y\n")
+    assert "labels.csv:2: 0.png: no such file in the dataset's folder (2 rows with no such file)" in problems_of(folder)
+
+
+def test_encoding_is_what_source_yaml_says(folder):
+    """Excel in Korea writes cp949."""
+    put_images(folder, 4)
+    put(folder, "labels.csv", "".join(f"{i}.png,{'꽃나무'[i % 2]}\n" for i in range(4)).encode("cp949"))
+    put(folder, "source.yaml", "encoding: cp949\n")
+    assert load(folder, "first")[0] == ("꽃", "나")
+    put(folder, "source.yaml", "encoding: klingon\n")
+    assert "encoding 'klingon' is not known to Python" in problems_of(folder)
+
+
+@pytest.mark.parametrize("names", [("Train", "Valid", "Test"), ("training", "val", "testing")])
+@pytest.mark.parametrize("form", ["column", "files"])
+def test_validation_images_in_tables(folder, names, form):
+    """In a split column and as a file of its own, under the usual names."""
+    put_images(folder, 6)
+    rows = [(f"{i}.png", i % 2, names[i // 2]) for i in range(6)]
+    if form == "column":
+        put(folder, "labels.csv", "file,label,split\n" + "".join(f"{f},{label},{split}\n" for f, label, split in rows))
+    else:
+        for name in names:
+            content = "".join(f"{file},{label}\n" for file, label, split in rows if split == name)
+            put(folder, f"{name}.csv", content)
+    splits = load(folder)[2]
+    assert {name: greys(images) for name, (images, _) in splits.items()} == {
+        "train": [0, 1], "validation": [2, 3], "test": [4, 5]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_metadata_in_the_splits_folders(folder, kind):
+    """As Hugging Face's ImageFolder has it: names from the table's own folder."""
+    for split, count in (("train", 4), ("test", 2)):
+        for i in range(count):
+            put(folder, f"{split}/{i}.png", png(i))
+        if kind == "csv":
+            content = "file_name,label\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(count))
+        else:
+            content = "".join(f'{{"file_name": "{i}.png", "label": "{"ab"[i % 2]}"}}\n' for i in range(count))
+        put(folder, f"{split}/metadata.{kind}", content)
+    class_names, _, splits = load(folder)
+    assert class_names == ("a", "b")
+    assert {name: labels for name, (_, labels) in splits.items()} == {"train": [0, 1, 0, 1], "test": [0, 1]}
+
+
+def test_tables_without_labels_or_images_are_passed_over(folder, capsys):
+    """Kaggle's test.csv, sample_submission.csv and a list of classes."""
+    put_images(folder, 20)
+    put(folder, "train.csv", "file,label\n" + "".join(f"{i}.png,{i % 2}\n" for i in range(16)))
+    put(folder, "test.csv", "file\n" + "".join(f"{i}.png\n" for i in range(16, 20)))
+    put(folder, "sample_submission.csv", "file,label\n16.png,0\n")
+    splits = load(folder)[2]
+    assert {name: len(labels) for name, (_, labels) in splits.items()} == {"train": 12, "test": 4}
+    out = capsys.readouterr().out
+    assert "note: sample_submission.csv: no list of images by its name; passed over" in out
+    assert "note: test.csv: file names without labels; passed over" in out
+
+
+@pytest.mark.parametrize(
+    "labels", [("Cat", "cat"), ("1", "01"), ("black cat", "black  cat"), ("cat", "cat\u200b"), ("\uff43at", "cat")]
+)
+def test_labels_that_look_alike_are_refused(folder, labels):
+    """Nobody means two classes that differ in what can hardly be seen; who does, lists them."""
+    put_images(folder, 8)
+    rows = "".join(f"{i}.png,{(*labels, 'dog', 'dog')[i % 4]}\n" for i in range(8))
+    put(folder, "labels.csv", rows)
+    assert "differ in case, zeros, spaces or invisible characters alone; use one spelling" in problems_of(folder)
+    listed = ", ".join(f'"{name}"' for name in (*labels, "dog"))
+    put(folder, "source.yaml", f"class_names: [{listed}]\n")
+    assert len(load(folder)[0]) == 3
+
+
+def test_single_letters_differ_in_case(folder):
+    """They are characters: EMNIST has a and A."""
+    put_images(folder, 4)
+    put(folder, "labels.csv", "".join(f"{i}.png,{'aA'[i % 2]}\n" for i in range(4)))
+    assert load(folder)[0] == ("A", "a")

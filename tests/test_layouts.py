@@ -108,7 +108,7 @@ def test_name_that_is_not_text_is_named(folder):
         ({"a.csv": "", "b.csv": ""}, "two layouts at once: a.csv, b.csv"),
         (
             {"Train.csv": "0.png,a\n", "train.csv": "1.png,a\n", "test.csv": "2.png,a\n"},
-            "two layouts at once: Train.csv, test.csv, train.csv; expected one CSV, or train.csv and test.csv",
+            "two layouts at once: Train.csv, test.csv, train.csv; expected one CSV, or one per split",
         ),
         ({"train.csv": "x.png,a,test\n", "other.csv": ""}, "two layouts at once"),
         ({"all.zip": "x", "a/0.png": "x"}, "two layouts at once: all.zip, and next to it a"),

@@ -1,45 +1,58 @@
-"""Listing images by CSV files of file names and labels."""
+"""Listing images by tables of file names and labels."""
 
-import csv
-import io
 import re
 import sys
-import unicodedata
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
-from src.sources.findings import Findings
+from src.errors import MnistryError
+from src.sources.file_names import Names
+from src.sources.findings import Findings, printable
 from src.sources.listing import ImageFile
 from src.sources.paths import is_link_outside, is_name_outside
+from src.sources.split_names import split_of
+from src.sources.tables import Table, read_table
 
 COLUMNS = {
-    "path": ("file", "filename", "file_name", "file name", "filepath", "file_path", "path", "image", "image_path"),
-    "label": ("label", "labels", "class", "class_name", "category", "target"),
-    "split": ("split", "set", "subset"),
-}
-"""The names that a header may give each column."""
+    "path": (
+        "file", "filename", "file_name", "file name", "filepath", "file_path", "path", "image", "image_path",
+        "image path", "image_id", "image_name", "image name", "img", "img_name", "img_path", "image_file", "files",
+    ),
+    "label": ("label", "labels", "class", "class_name", "classname", "category", "target", "label_name"),
+    "split": ("split", "set", "subset", "usage", "data set", "dataset"),
+}  # fmt: skip
+"""The names that a header may give each column, in small letters."""
+NO_LABEL = {"nan", "<na>", "n/a", "#n/a", "null"}
+"""What programs write where there is nothing, in small letters."""
+SEVERAL = re.compile(r"\s*[|;,/]\s*|\s+")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The index of each column and how many there are; no split column where the files say the split."""
+    """The index of each column and how many there are; no split column where the files say the split.
+
+    header: whether the first row names the columns.
+    """
 
     path: int
     label: int
     split: int | None
     count: int
+    header: bool
 
 
-def list_annotations(folder: Path, csvs: list[Path], findings: Findings) -> list[ImageFile]:
-    """The images that the CSV files name, in the order of the rows.
+def list_annotations(
+    folder: Path, tables: Sequence[tuple[str, Path]], encoding: str, findings: Findings
+) -> list[ImageFile]:
+    """The images that the tables name, in the order of the rows.
 
-    csvs: one file, with or without a split column, or train.csv and test.csv.
+    tables: the split of each, or empty where a column says it or nothing does, and its file; what it names is next to
+    it or below. encoding: of the tables; by default, UTF-8.
     """
     files: dict[str, ImageFile] = {}
-    for path in csvs:
-        for where, file in _read(folder, path, path.stem.lower() if len(csvs) == 2 else "", findings):
+    for split, path in tables:
+        for where, file in _read(folder, path, split, encoding, findings):
             earlier = files.setdefault(file.path, file)
             if earlier is file:
                 continue
@@ -53,107 +66,146 @@ def list_annotations(folder: Path, csvs: list[Path], findings: Findings) -> list
     return list(files.values())
 
 
-def _read(folder: Path, file: Path, split: str, findings: Findings) -> Iterator[tuple[str, ImageFile]]:
-    """Each row's place and image.
+def _read(folder: Path, path: Path, split: str, encoding: str, findings: Findings) -> list[tuple[str, ImageFile]]:
+    """Each row's place and image. split: that of the whole table, or empty."""
+    if is_link_outside(path, folder):
+        findings.problem(f"{path.name}: a link out of the dataset's folder; put the file itself there")
+        return []
+    try:
+        table = read_table(path, encoding)
+        names = Names(folder, path.parent)
+        columns = find_columns(table, split, names)
+    except MnistryError as error:
+        findings.problem(str(error))
+        return []
+    if columns is None:
+        findings.note(f"{table.name}: file names without labels; passed over")
+        return []
+    rows = table.rows[1:] if columns.header else table.rows
+    if not rows:
+        findings.problem(f"{table.name}: a header without rows; expected one row per image")
+        return []
+    names.learn([row[columns.path] for _, row in rows if len(row) == columns.count])
+    if names.note:
+        findings.note(f"{table.name}: {names.note}")
+    return _Rows(table, columns, split, names, findings).images(rows)
 
-    split: that of the whole file, or empty.
+
+class _Rows:
+    """The rows of a table, as images or as problems, of which there is one line per kind."""
+
+    def __init__(self, table: Table, columns: Columns, split: str, names: Names, findings: Findings):
+        self.table, self.columns, self.split, self.names, self.findings = table, columns, split, names, findings
+        self.problems: dict[str, list[str]] = {}
+
+    def images(self, rows: Sequence[tuple[int, list[str]]]) -> list[tuple[str, ImageFile]]:
+        """Each row's place and image; what is wrong is added to the findings."""
+        labels = {row[self.columns.label] for _, row in rows if len(row) == self.columns.count}
+        found = []
+        for line, row in rows:
+            place = f"{self.table.name}:{line}"
+            image = self._image(row, labels)
+            if isinstance(image, ImageFile):
+                found.append((place, image))
+            else:
+                kind, detail = image
+                self.problems.setdefault(kind, []).append(f"{place}: {printable(detail)}")
+        for kind, lines in self.problems.items():
+            more = f" ({len(lines)} rows with {kind})" if len(lines) > 1 else ""
+            self.findings.problem(f"{lines[0]}{more}")
+        return found
+
+    def _image(self, row: list[str], labels: set[str]) -> ImageFile | tuple[str, str]:
+        """The row's image, or the kind of what is wrong with the row, and what it is."""
+        columns = self.columns
+        if len(row) != columns.count:
+            count = f"{len(row)} column{'' if len(row) == 1 else 's'}"
+            return "another number of columns", f"{count}; expected {columns.count}"
+        name, label, split = row[columns.path], row[columns.label], self.split
+        if not name:
+            return "no file name", "no file name"
+        if not label or label.lower() in NO_LABEL:
+            written = f" ({label})" if label else ""
+            return "no label", f"no label{written}; fill it in or remove the row"
+        parts = [part for part in SEVERAL.split(label) if part]
+        if len(parts) > 1 and all(part in labels for part in parts):
+            return "several labels", f"several labels in one cell, {label!r}; expected one class per image"
+        if columns.split is not None:
+            meant = split_of(row[columns.split])
+            if meant is None:
+                return "an unknown split", f"split {row[columns.split]!r}; expected train, validation or test"
+            split = meant
+        path = self.names.find(name)
+        if path is None and is_name_outside(name):
+            return "a path that leads out", f"{name} leads out of the dataset's folder; expected a path inside it"
+        if path is None:
+            return "no such file", f"{name}: no such file in the dataset's folder{self.names.hint(name)}"
+        # A label is the same for many rows: kept once.
+        return ImageFile(sys.intern(split), sys.intern(label), path)
+
+
+def find_columns(table: Table, split: str, names: Names) -> Columns | None:
+    """Which column holds what; None where there are file names, but no label. Raises MnistryError.
+
+    split: that of the whole table, or empty.
     """
-    if is_link_outside(file, folder):
-        findings.problem(f"{file.name}: a link out of the dataset's folder; put the file itself there")
-        return
-    rows = _rows(file, findings)
-    first = next(rows, None)
-    if first is None:
-        return
-    header = _header(first[1], split)
-    if isinstance(header, str):
-        findings.problem(f"{file.name}:{first[0]}: {header}")
-        return
-    columns = header or _headless(first[1], split)
-    count = 0
-    for number, row in rows if header else chain([first], rows):
-        count += 1
-        image = _image(folder, row, columns, split)
-        if isinstance(image, ImageFile):
-            yield f"{file.name}:{number}", image
-        else:
-            # A header with names that aren't known looks like a first image that doesn't exist.
-            hint = "" if header or count > 1 else "; a header has to name a column file and one label"
-            findings.problem(f"{file.name}:{number}: {image}{hint}")
-    if not count:
-        findings.problem(f"{file.name}: a header without rows; expected one row per image")
-
-
-def _rows(file: Path, findings: Findings) -> Iterator[tuple[int, list[str]]]:
-    """The rows that aren't empty, each with its line."""
-    try:
-        text = file.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        findings.problem(f"{file.name}: not UTF-8 text (byte {error.start}); save it as UTF-8")
-        return
-    if "\0" in text:
-        # UTF-16 and UTF-32 without a byte-order mark.
-        findings.problem(f"{file.name}: not UTF-8 text (it has zero bytes); save it as UTF-8")
-        return
-    if not text.strip():
-        findings.problem(f"{file.name}: empty; expected one row per image: file name, label")
-        return
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        for row in reader:
-            if row:
-                yield reader.line_num, row
-    except csv.Error as error:
-        findings.problem(f"{file.name}:{reader.line_num}: not a row of a CSV file ({error})")
-
-
-def _header(row: list[str], split: str) -> Columns | str | None:
-    """Which columns the row names, what is wrong with that, or None where it is not a header."""
-    names = [cell.strip().lower() for cell in row]
-    found = {column: [i for i, name in enumerate(names) if name in known] for column, known in COLUMNS.items()}
-    if not found["path"] or not found["label"]:
-        return None
+    head = [cell.lower() for cell in table.rows[0][1]]
+    body = [row for _, row in table.rows[1:200] if len(row) == len(head)]
+    known = {column: [i for i, name in enumerate(head) if name in accepted] for column, accepted in COLUMNS.items()}
+    holds_files = [i for i in range(len(head)) if body and _share(names, [row[i] for row in body]) > 0.5]
+    is_header = bool(known["path"] or known["label"]) or bool(holds_files and not names.exists(head[holds_files[0]]))
+    if not is_header:
+        return _headless(table, split)
     if split:
-        found["split"] = []
-    for column, places in found.items():
+        known["split"] = []
+    for column, places in known.items():
         if len(places) > 1:
-            return f"columns {' and '.join(names[i] for i in places)} may each be the {column}; rename all but one"
-    return Columns(found["path"][0], found["label"][0], found["split"][0] if found["split"] else None, len(row))
+            listed = " and ".join(head[i] for i in places)
+            raise MnistryError(f"{table.name}:1: columns {listed} may each be the {column}; rename all but one")
+    path = known["path"] or holds_files
+    if len(path) != 1:
+        raise MnistryError(_unknown(table, "path", "holds the files' names"))
+    others = [i for i in range(len(head)) if i not in (*path, *known["split"]) and not _is_index(head[i], body, i)]
+    label = known["label"] or (others if len(others) == 1 else [])
+    if not label:
+        if not others:
+            return None
+        hot = [i for i in others if {row[i] for row in body} <= {"0", "1", "0.0", "1.0"}]
+        if len(hot) > 1 and all(sum(float(row[i]) for i in hot) == 1 for row in body):
+            raise MnistryError(
+                f"{table.name}: columns {', '.join(head[i] for i in hot[:5])} have one 1 per row; expected one column, "
+                "label, with the class"
+            )
+        raise MnistryError(_unknown(table, "label", "holds the class"))
+    place = known["split"][0] if known["split"] else None
+    return Columns(path[0], label[0], place, len(head), header=True)
 
 
-def _headless(row: list[str], split: str) -> Columns:
-    return Columns(0, 1, 2, 3) if len(row) == 3 and not split else Columns(0, 1, None, 2)
+def _headless(table: Table, split: str) -> Columns:
+    """File, label and, where there are three columns, the split."""
+    count = len(table.rows[0][1])
+    if count == 3 and not split and any(split_of(row[2]) for _, row in table.rows if len(row) == 3):
+        return Columns(0, 1, 2, 3, header=False)
+    if count == 2 or (count == 3 and split):
+        return Columns(0, 1, None, count, header=False)
+    raise MnistryError(_unknown(table, "path", "holds the files' names"))
 
 
-def _image(folder: Path, row: list[str], columns: Columns, split: str) -> ImageFile | str:
-    """The row's image, or what is wrong with the row."""
-    if len(row) != columns.count:
-        commas = ", with commas between them" if len(row) == 1 and re.search("[;\t]", row[0]) else ""
-        return f"{len(row)} column{'' if len(row) == 1 else 's'}; expected {columns.count}{commas}"
-    name, label = row[columns.path].strip(), row[columns.label].strip()
-    if not name or not label:
-        return f"no {'label' if name else 'file name'}"
-    if columns.split is not None:
-        split = row[columns.split].strip().lower()
-        if split not in ("train", "test"):
-            return f"split {split!r}; expected train or test"
-    if is_name_outside(name):
-        return f"{name} leads out of the dataset's folder; expected a path inside it"
-    path = _find(folder, name)
-    if path is None:
-        slashes = "; expected slashes in paths" if "\\" in name else ""
-        return f"{name}: no such file in the dataset's folder{slashes}"
-    # A label is the same for many rows: kept once.
-    return ImageFile(sys.intern(split), sys.intern(label), path)
+def _unknown(table: Table, column: str, what: str) -> str:
+    head = ", ".join(repr(cell) for cell in table.rows[0][1][:10])
+    return (
+        f"{table.name}: the columns are {head}; none is called {', '.join(COLUMNS[column])}: rename the one that {what}"
+    )
 
 
-def _find(folder: Path, name: str) -> str | None:
-    """The path under which the file exists: in the file system, its letters may be composed or decomposed."""
-    for form in dict.fromkeys((name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))):
-        try:
-            if (folder / form).is_file():
-                return Path(form).as_posix()
-        except OSError:
-            # A name that is too long, or a folder without the permission to look into it.
-            continue
-    return None
+def _share(names: Names, cells: Sequence[str]) -> float:
+    """The part of the cells that name an existing file; none where they repeat, as labels do and files' names don't."""
+    return sum(map(names.exists, cells)) / len(cells) if len(set(cells)) > 0.9 * len(cells) else 0.0
+
+
+def _is_index(name: str, body: Sequence[list[str]], column: int) -> bool:
+    """Whether the column only counts the rows, as spreadsheets and data frames add one."""
+    if name in ("", "unnamed: 0", "index", "id", "no", "no."):
+        return True
+    cells = [row[column] for row in body]
+    return len(cells) > 2 and any(cells == [str(start + i) for i in range(len(cells))] for start in (0, 1))

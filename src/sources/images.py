@@ -22,7 +22,7 @@ from src.sources.archives import is_archive, unpack
 from src.sources.arrays import find_array_files, read_arrays
 from src.sources.base import RawDataset, Split
 from src.sources.findings import Findings, printable
-from src.sources.layouts import list_images
+from src.sources.layouts import Reading, list_images
 from src.sources.listing import (
     ImageFile,
     check_classes,
@@ -69,6 +69,14 @@ class ImagesDescription(Section):
     class_level: Annotated[int, Field(ge=0, le=2)] = 0
     """On which level of folders the classes are, below root or a split's folder; 0 where that is certain."""
 
+    encoding: str = ""
+    """Of the tables; by default, UTF-8."""
+
+    @property
+    def reading(self) -> Reading:
+        """How the folder is to be read."""
+        return Reading(self.root, self.class_level, self.encoding)
+
     @model_validator(mode="before")
     @classmethod
     def _nothing(cls, content: Any) -> Any:
@@ -101,7 +109,7 @@ class ImagesSource:
             images = list_all(folder, description, Path(scratch), findings)
             files = name_labels(images.files, description.class_names)
             class_names = description.class_names or sorted_classes({file.label for file in files})
-            check_classes(files, class_names, findings)
+            check_classes(files, class_names, findings, stated=bool(description.class_names))
             shape = resolve_shape(description, images.measure(findings), findings)
             findings.refuse(self.folder.name)
             findings.print_warnings()
@@ -174,7 +182,7 @@ def list_all(folder: Path, description: ImagesDescription, scratch: Path, findin
     """The images in the folder, in whichever form: image files, or arrays and tables of pixels."""
     paths = find_array_files(folder)
     if not paths:
-        files = list_images(folder, findings, description.root, description.class_level)
+        files = list_images(folder, findings, description.reading)
         contents = ((folder / file.path).read_bytes() for file in files)
         return ListedImages(files, contents, partial(measure_all, folder, files))
     if next(image_files(folder), None):

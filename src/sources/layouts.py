@@ -3,34 +3,43 @@
 import os
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from src.sources.annotations import list_annotations
+from src.sources.base import SPLITS
 from src.sources.findings import Findings
 from src.sources.listing import ImageFile, image_files, is_ignored
 from src.sources.paths import is_link_outside
+from src.sources.split_names import split_of
 from src.sources.trees import list_tree
 
+NOT_TABLES = {"classes", "_classes", "class_names", "class_list", "class_dict", "sample_submission", "submission"}
+"""Names of CSV files that list classes or answers, and no images."""
+TABLE_SUFFIXES = (".csv", ".tsv")
 
-def list_images(folder: Path, findings: Findings, root: str = ".", class_level: int = 0) -> list[ImageFile]:
-    """The image files of the folder, in its own order: that of the CSV's rows or of the files' names.
 
-    root, class_level: as for `list_tree`.
-    """
-    csvs = sorted((path for path in folder.iterdir() if _is_csv(path)), reverse=True)
-    names = " and ".join(sorted(path.name.lower() for path in csvs))
-    if not csvs:
-        files = list_tree(folder, findings, root, class_level)
-    elif len(csvs) == 1 or names == "test.csv and train.csv":
-        files = list_annotations(folder, csvs, findings)
+@dataclass(frozen=True)
+class Reading:
+    """What the user says about how a folder is to be read: as for `list_tree` and `list_annotations`."""
+
+    root: str = "."
+    class_level: int = 0
+    encoding: str = ""
+
+
+def list_images(folder: Path, findings: Findings, reading: Reading = Reading()) -> list[ImageFile]:
+    """The image files of the folder, in its own order: that of a table's rows or of the files' names."""
+    tables = find_tables(folder, findings)
+    if tables:
+        files = list_annotations(folder, tables, reading.encoding, findings)
         # Where rows are wrong, their images are unlisted because of that.
         if not findings.problems:
-            _check_unlisted(folder, files, names, findings)
+            _check_unlisted(folder, files, " and ".join(sorted(path.name for _, path in tables)), findings)
+    elif not findings.problems:
+        files = list_tree(folder, findings, reading.root, reading.class_level)
     else:
-        found = ", ".join(sorted(path.name for path in csvs))
-        findings.problem(f"two layouts at once: {found}; expected one CSV, or train.csv and test.csv")
-        return []
+        files = []
     inside = _readable(folder, files, findings)
     if not inside and not findings.problems:
         findings.problem("no images; expected one folder per class, or a CSV of file names and labels")
@@ -38,8 +47,39 @@ def list_images(folder: Path, findings: Findings, root: str = ".", class_level: 
     return [replace(file, label=unicodedata.normalize("NFC", file.label)) for file in inside]
 
 
-def _is_csv(path: Path) -> bool:
-    return path.suffix.lower() == ".csv" and not is_ignored(path) and path.is_file()
+def find_tables(folder: Path, findings: Findings) -> list[tuple[str, Path]]:
+    """The tables that list the images: one, or one per split, each with its split; none where folders say it all."""
+    tables = [path for path in sorted(folder.iterdir()) if _is_table(path)]
+    others = [path for path in tables if path.stem.lower() in NOT_TABLES]
+    tables = [path for path in tables if path not in others] or sorted(folder.glob("metadata.jsonl"))
+    if others:
+        findings.note(f"{', '.join(path.name for path in others)}: no list of images by its name; passed over")
+    if not tables:
+        return _tables_inside(folder)
+    if len(tables) == 1:
+        return [("", tables[0])]
+    splits = {path: split_of(path.stem) for path in tables}
+    if None in splits.values() or len(set(splits.values())) < len(tables):
+        found = ", ".join(path.name for path in tables)
+        findings.problem(
+            f"two layouts at once: {found}; expected one CSV, or one per split, such as train.csv, test.csv"
+        )
+        return []
+    return sorted(((split or "", path) for path, split in splits.items()), key=lambda each: SPLITS.index(each[0]))
+
+
+def _tables_inside(folder: Path) -> list[tuple[str, Path]]:
+    """metadata.csv or metadata.jsonl in the splits' folders."""
+    found = []
+    for inner in sorted(path for path in folder.iterdir() if path.is_dir() and not is_ignored(path)):
+        for name in ("metadata.csv", "metadata.jsonl"):
+            if (inner / name).is_file() and (split := split_of(inner.name)):
+                found.append((split, inner / name))
+    return sorted(found, key=lambda each: SPLITS.index(each[0]))
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in TABLE_SUFFIXES and not is_ignored(path) and path.is_file()
 
 
 def _readable(folder: Path, files: Sequence[ImageFile], findings: Findings) -> list[ImageFile]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -109,14 +110,24 @@ def has_test(files: Sequence[ImageFile]) -> bool:
     return any(file.split == "test" for file in files)
 
 
-def check_classes(files: Sequence[ImageFile], class_names: Sequence[str], findings: Findings) -> None:
-    """Add what is wrong with labels and classes: unknown, too few, too small to split, without training images."""
+def check_classes(
+    files: Sequence[ImageFile], class_names: Sequence[str], findings: Findings, stated: bool = False
+) -> None:
+    """Add what is wrong with labels and classes: unknown, alike, too few, too small to split, without training images.
+
+    stated: whether the user has listed the classes, so that those that look alike are meant.
+    """
     if not files:
         return
     known, expected = set(class_names), ", ".join(class_names[:10]) + (", ..." if len(class_names) > 10 else "")
     for file in files:
         if file.label not in known:
             findings.problem(f"{file.path}: label {file.label!r} is not a class; expected one of {expected}")
+    for names in () if stated else _alike(class_names):
+        findings.problem(
+            f"classes {' and '.join(map(repr, names))} differ in case, zeros, spaces or invisible characters alone; "
+            "use one spelling, or list both under class_names in source.yaml"
+        )
     if len(class_names) < 2:
         findings.problem(f"1 class ({class_names[0]}); expected two or more")
     # What isn't marked for validation or the test is to train on.
@@ -131,6 +142,25 @@ def check_classes(files: Sequence[ImageFile], class_names: Sequence[str], findin
             findings.problem(
                 f"class {name!r} has {count} image{'' if count == 1 else 's'}: too few to split; expected 2 or more"
             )
+
+
+def _alike(class_names: Sequence[str]) -> list[list[str]]:
+    """Classes whose names differ in what is hard to see, together."""
+    groups: dict[str, list[str]] = {}
+    for name in class_names:
+        groups.setdefault(spelling(name), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
+def spelling(label: str) -> str:
+    """The label without what is hard to see: case, leading zeros, spaces and invisible characters.
+
+    A single letter keeps its case: a and A are two characters.
+    """
+    visible = "".join(char for char in unicodedata.normalize("NFKC", label) if unicodedata.category(char) != "Cf")
+    plain = " ".join(visible.replace("_", " ").split())
+    plain = plain if len(plain) == 1 else plain.casefold()
+    return plain.lstrip("0") or "0" if re.fullmatch("[0-9]+", plain) else plain
 
 
 def _check_splits(counts: Counter[tuple[str, str]], class_names: Sequence[str], findings: Findings) -> None:

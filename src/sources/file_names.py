@@ -1,0 +1,76 @@
+"""Finding the files that a table means by its names: in a folder, without their extension, behind a prefix."""
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from src.sources.listing import image_files
+from src.sources.paths import is_name_outside
+
+
+class Names:
+    """The files of a dataset, by what a table may call them.
+
+    folder: the dataset's. base: the folder that the table is in.
+    """
+
+    def __init__(self, folder: Path, base: Path):
+        self.folder, self.base = folder, base
+        self.note = ""
+        """How the names are read, where they are not the files' paths."""
+        self._by_name: dict[str, list[str]] | None = None
+        self._indirect = False
+
+    def learn(self, names: Sequence[str]) -> None:
+        """Decide how all of the names are read: as paths where any of them is one, else by the files' own names."""
+        if any(self._direct(name) for name in names):
+            return
+        found = [(name, self._candidate(name)) for name in names]
+        if not found or any(path is None for _, path in found):
+            return
+        self._indirect = True
+        name, path = found[0]
+        self.note = f"{len(found)} of {len(found)} names are found by the files' own names: {name} is {path}"
+
+    def find(self, name: str) -> str | None:
+        """The file's path from the dataset's folder, or None."""
+        return self._candidate(name) if self._indirect else self._direct(name)
+
+    def exists(self, name: str) -> bool:
+        """Whether the name is that of a file, read in any way."""
+        return bool(name) and (self._direct(name) is not None or self._candidate(name) is not None)
+
+    def hint(self, name: str) -> str:
+        """What may help where the file isn't found."""
+        if (path := self._candidate(name)) is not None:
+            return f"; did you mean {path}?"
+        return "; expected slashes in paths" if "\\" in name else ""
+
+    def _direct(self, name: str) -> str | None:
+        """The path under which the file exists: in the file system, its letters may be composed or decomposed."""
+        if is_name_outside(name):
+            return None
+        for form in dict.fromkeys((name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))):
+            try:
+                if (self.base / form).is_file():
+                    return (self.base / form).relative_to(self.folder).as_posix()
+            except (OSError, ValueError):
+                # A name that is too long or holds a zero byte, or a folder without the permission to look into it.
+                continue
+        return None
+
+    def _candidate(self, name: str) -> str | None:
+        """The only file that has this name, with or without its extension, in whatever folder."""
+        if self._by_name is None:
+            self._by_name = {}
+            for path in image_files(self.base):
+                place = path.relative_to(self.folder).as_posix()
+                for key in {_key(path.name), _key(path.stem)}:
+                    self._by_name.setdefault(key, []).append(place)
+        last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        found = self._by_name.get(_key(last), [])
+        return found[0] if len(found) == 1 else None
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
