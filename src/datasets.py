@@ -1,8 +1,8 @@
-"""A normalized dataset's folder: per split, one .npy file of images and one of labels, and dataset.json."""
+"""A normalized dataset's folder: per split, .npy files of images and labels, and their names; dataset.json."""
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -55,6 +55,17 @@ def load_split(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """
     # Copy on write: nothing reaches the file, and torch takes the map without a warning that it is read-only.
     return np.load(folder / f"{split}_images.npy", mmap_mode="c"), np.load(folder / f"{split}_labels.npy")
+
+
+def load_files(folder: Path, split: str) -> list[str]:
+    """What each image of the split is called: its file's path, or its split and index in the source."""
+    names: list[str] = json.loads((folder / f"{split}_files.json").read_text("utf-8"))
+    return names
+
+
+def save_files(folder: Path, split: str, names: Sequence[str]) -> None:
+    """Write what each image of the split is called."""
+    (folder / f"{split}_files.json").write_text(json.dumps(list(names), ensure_ascii=False, indent=0), "utf-8")
 
 
 def write_split(

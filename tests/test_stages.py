@@ -40,7 +40,9 @@ def project(tmp_path, monkeypatch, write_params):
 def normalized(project):
     """The digits, downloaded and normalized."""
     download.main(project / "data/sources/digits", project / "raw/digits")
-    normalize.main(project / "raw/digits", project / "normalized", project / "figures/dataset")
+    normalize.main(
+        project / "raw/digits", project / "normalized", project / "dataset.json", project / "figures/dataset"
+    )
     return project / "normalized"
 
 
@@ -87,7 +89,7 @@ def test_stages_write_what_the_design_promises(project, normalized):
     assert sum(int(row["count"]) for row in confusion) == summary["images"] == len(predictions) == 359
     wrong = sum(int(row["count"]) for row in confusion if row["actual"] != row["predicted"])
     assert wrong == summary["errors"] == sum(row["actual"] != row["predicted"] for row in predictions)
-    assert list(predictions[0]) == ["image", "actual", "predicted", "probability", "probability_of_actual"]
+    assert list(predictions[0]) == ["image", "file", "actual", "predicted", "probability", "probability_of_actual"]
     assert all(
         row["probability"] == row["probability_of_actual"] for row in predictions if row["actual"] == row["predicted"]
     )
@@ -109,7 +111,7 @@ def test_colour_goes_through_every_stage_with_every_model(project, write_params,
     arguments = "arguments: {image_size: [3, 32, 32], num_classes: 2}\n"
     (source / "source.yaml").write_text(f"torchvision: FakeData\n{arguments}{splits}")
     download.main(source, project / "raw/fake")
-    normalize.main(project / "raw/fake", project / "normalized", project / "figures/dataset")
+    normalize.main(project / "raw/fake", project / "normalized", project / "dataset.json", project / "figures/dataset")
     assert np.load(project / "normalized/train_images.npy").shape == (20, 3, 32, 32)
     files = [project / name for name in ("c.safetensors", "train.json", "history.csv")]
     train.main(project / "normalized", *files)
@@ -270,7 +272,10 @@ def test_kill_in_the_middle_leaves_nothing_to_trust(project, stage, patch):
     if stage == "download":
         folders, outputs = [source], [project / "raw/flowers"]
     else:
-        folders, outputs = [project / "whole/flowers"], [project / "raw/flowers", project / "figures"]
+        folders, outputs = (
+            [project / "whole/flowers"],
+            [project / "raw/flowers", project / "dataset.json", project / "figures"],
+        )
     status, output = run_python(project, "-c", KILLED.format(stage=stage, patch=patch), *map(str, folders + outputs))
     assert status == -signal.SIGKILL, output
     assert [path.name for path in (project / "raw").iterdir()] == [".flowers.partial"]
@@ -286,7 +291,7 @@ def test_kill_in_the_middle_leaves_nothing_to_trust(project, stage, patch):
 def test_every_stage_refuses_wrong_params_before_it_writes(project, write_params, stage):
     """Whichever runs first checks all of params.yaml, other stages' params too."""
     write_params(models__cnn__epochs=-1)
-    count = {"check": 2, "download": 2, "normalize": 3, "train": 4, "evaluate": 6}[stage]
+    count = {"check": 2, "download": 2, "normalize": 4, "train": 4, "evaluate": 6}[stage]
     result = run(project, f"stages.{stage}", *(f"nothing/{i}" for i in range(count)))
     assert result.returncode == 1
     assert result.stderr == "error: params.yaml: models.cnn.epochs is -1; expected a number of at least 1\n"

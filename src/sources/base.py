@@ -1,6 +1,6 @@
 """What every source of a dataset can do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,13 @@ class Split:
     """Images with their labels.
 
     labels: int64 in [0, K), shape (N,). chunks: the images in the same order, uint8 in [0, 255],
-    each chunk of shape (n, C, H, W); they can be iterated over once.
+    each chunk of shape (n, C, H, W); they can be iterated over once. files: what each image is called: its file's path
+    in the dataset's folder or archive, or its split and index there.
     """
 
     labels: np.ndarray
     chunks: Iterable[np.ndarray]
+    files: Sequence[str]
 
 
 @dataclass(frozen=True)

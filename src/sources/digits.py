@@ -61,5 +61,8 @@ class DigitsSource:
         yield RawDataset(
             class_names=class_names,
             shape=(1, 8, 8),
-            splits={"train": Split(labels[train], [images[train]]), "test": Split(labels[test], [images[test]])},
+            splits={
+                "train": Split(labels[train], [images[train]], [f"digits/{i}" for i in train]),
+                "test": Split(labels[test], [images[test]], [f"digits/{i}" for i in test]),
+            },
         )

@@ -135,7 +135,9 @@ class ImagesSource:
             resolved.shape,
             {
                 name: Split(
-                    split.labels, decode_packed(self.folder, split, resolved.shape, f"{self.folder.name} {name}")
+                    split.labels,
+                    decode_packed(self.folder, split, resolved.shape, f"{self.folder.name} {name}"),
+                    split.paths,
                 )
                 for name, split in packed.items()
             },

@@ -122,8 +122,8 @@ class TorchvisionSource:
                 class_names=class_names,
                 shape=(channels, width, height) if self.description.transpose else (channels, height, width),
                 splits={
-                    "train": Split(train_labels, self._chunks(train, "train", size)),
-                    "test": Split(test_labels, self._chunks(test, "test", size)),
+                    "train": Split(train_labels, self._chunks(train, "train", size), _names("train", train_labels)),
+                    "test": Split(test_labels, self._chunks(test, "test", size), _names("test", test_labels)),
                 },
             )
 
@@ -220,6 +220,10 @@ def _downloads_replaced(cls: Callable[..., Any], download: Callable[..., None]) 
     finally:
         for module in modules:
             module.download_url = original
+
+
+def _names(split: str, labels: np.ndarray) -> list[str]:
+    return [f"{split}/{i}" for i in range(len(labels))]
 
 
 def _is_data(path: Path) -> bool:
