@@ -56,7 +56,7 @@ def model(tmp_path: Path) -> str:
 def grey(path: Path, value: int) -> str:
     """An image of one grey; the file's name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (9, 7), value).save(path)
+    Image.new("L", (8, 8), value).save(path)
     return str(path)
 
 
@@ -276,7 +276,7 @@ def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> io.By
 def test_pictures_are_decoded_at_the_classifiers_size_and_channels():
     """Red is 76 in grey (Rec. 601); transparent parts are black; 16 bits are scaled; EXIF turns."""
     red = Image.new("RGB", (10, 10), (255, 0, 0))
-    assert (decode_image(encoded(red), (1, 5, 4)) == 76).all()
+    assert (decode_image(encoded(red), (1, 5, 5)) == 76).all()
     assert decode_image(encoded(red), (3, 2, 2))[:, 0, 0].tolist() == [255, 0, 0]
     assert (decode_image(encoded(Image.new("RGBA", (9, 9), (255, 255, 255, 0))), SHAPE) == 0).all()
     deep = Image.fromarray(np.full((8, 8), 128 * 257, np.uint16))
