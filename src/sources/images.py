@@ -21,6 +21,7 @@ from src.parallel import ordered_map
 from src.sources.archives import is_archive, unpack
 from src.sources.arrays import find_array_files, read_arrays
 from src.sources.base import RawDataset, Split
+from src.sources.descriptions import NAMES, find_description
 from src.sources.findings import Findings, printable
 from src.sources.layouts import Reading, list_images
 from src.sources.listing import (
@@ -150,7 +151,7 @@ class ImagesSource:
         others = sorted(
             path.name
             for path in self.folder.iterdir()
-            if not is_ignored(path) and path.name != "source.yaml" and path != archives[0]
+            if not is_ignored(path) and path.name not in NAMES and path != archives[0]
         )
         if others:
             raise MnistryError(
@@ -162,7 +163,7 @@ class ImagesSource:
         return unpack(archives[0], scratch)
 
     def _description(self, unpacked: Path) -> ImagesDescription:
-        found = [path for folder in {self.folder, unpacked} if (path := folder / "source.yaml").exists()]
+        found = [path for folder in {self.folder, unpacked} if (path := find_description(folder))]
         if len(found) == 2:
             raise MnistryError(f"{self.folder}: two source.yaml, next to the archive and in it; keep one of them")
         return read_yaml(found[0], ImagesDescription) if found else ImagesDescription()

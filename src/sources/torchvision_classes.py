@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from src.errors import MnistryError, suggest
 from src.sources.archives import is_archive
 from src.sources.base import RawDataset, Split
+from src.sources.descriptions import copy_description
 from src.sources.downloads import Downloads, NotFetchedError, file_md5
 from src.sources.listing import is_ignored
 from src.yaml_files import Section, Tuple, read_yaml
@@ -60,9 +60,9 @@ class TorchvisionSource:
         return self.folder.name
 
     @classmethod
-    def open(cls, folder: Path) -> "TorchvisionSource":
-        """The source that the folder's source.yaml describes."""
-        return cls(folder, read_yaml(folder / "source.yaml", TorchvisionDescription))
+    def open(cls, path: Path) -> "TorchvisionSource":
+        """The source that the source.yaml at this path describes."""
+        return cls(path.parent, read_yaml(path, TorchvisionDescription))
 
     def download(self, raw: Path) -> None:
         """Fetch the archives from MNISTRY_MIRROR, its mirrors or where torchvision finds them; copy source.yaml."""
@@ -92,7 +92,7 @@ class TorchvisionSource:
                     raise NotFetchedError(downloads.report()) from None
         if not any(raw.iterdir()) and "download" in inspect.signature(self._class()).parameters:
             raise MnistryError(f"{self.dataset}: torchvision's {self.description.torchvision} has no plain download")
-        shutil.copyfile(self.folder / "source.yaml", raw / "source.yaml")
+        copy_description(self.folder, raw)
 
     @contextmanager
     def read(self, scratch: Path) -> Iterator[RawDataset]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.sources.archives import SUFFIXES
+from src.sources.descriptions import NAMES
 from src.sources.findings import Findings
 from src.sources.listing import ImageFile, image_files, is_ignored, is_not_image, natural_key
 from src.sources.split_names import is_unlabelled, split_of
@@ -195,7 +196,7 @@ def _listed(folders: Sequence[Path]) -> str:
 
 def _note_other_files(names: Sequence[str], findings: Findings) -> None:
     """One line about all files that are no images."""
-    names = [name for name in names if Path(name).name not in ("source.yaml", "source.yml")]
+    names = [name for name in names if Path(name).name not in NAMES]
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         findings.note(f"not images, passed over: {', '.join(names[:3])}{more}")
