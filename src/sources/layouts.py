@@ -49,7 +49,7 @@ def list_images(folder: Path, findings: Findings, reading: Reading = Reading()) 
 
 def find_tables(folder: Path, findings: Findings) -> list[tuple[str, Path]]:
     """The tables that list the images: one, or one per split, each with its split; none where folders say it all."""
-    tables = [path for path in sorted(folder.iterdir()) if _is_table(path)]
+    tables = [path for path in sorted(folder.iterdir()) if is_table(path)]
     others = [path for path in tables if path.stem.lower() in NOT_TABLES]
     tables = [path for path in tables if path not in others] or sorted(folder.glob("metadata.jsonl"))
     if others:
@@ -78,7 +78,8 @@ def _tables_inside(folder: Path) -> list[tuple[str, Path]]:
     return sorted(found, key=lambda each: SPLITS.index(each[0]))
 
 
-def _is_table(path: Path) -> bool:
+def is_table(path: Path) -> bool:
+    """Whether it is a file of the dataset whose name is that of a table."""
     return path.suffix.lower() in TABLE_SUFFIXES and not is_ignored(path) and path.is_file()
 
 

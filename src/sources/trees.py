@@ -8,7 +8,7 @@ from pathlib import Path
 
 from src.sources.archives import SUFFIXES
 from src.sources.descriptions import NAMES
-from src.sources.findings import Findings
+from src.sources.findings import Findings, more_than
 from src.sources.listing import ImageFile, image_files, is_ignored, is_not_image, natural_key
 from src.sources.split_names import is_unlabelled, split_of
 
@@ -141,10 +141,9 @@ class _Tree:
 
     def _refuse_images(self, folder: Path, where: str) -> None:
         if direct := self.direct_images(folder):
-            images = f"{self.name(direct[0])}" + (f" and {len(direct) - 1} more" if len(direct) > 1 else "")
             self.findings.problem(
-                f"{images}: {where}; expected images in one folder per class, or a CSV, or archives alone "
-                f"({', '.join(SUFFIXES)})"
+                f"{self.name(direct[0])}{more_than(direct, 1)}: {where}; expected images in one folder per class, or a "
+                f"CSV, or archives alone ({', '.join(SUFFIXES)})"
             )
 
     def folders(self, folder: Path) -> list[Path]:
@@ -198,8 +197,7 @@ def _note_other_files(names: Sequence[str], findings: Findings) -> None:
     """One line about all files that are no images."""
     names = [name for name in names if Path(name).name not in NAMES]
     if names:
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        findings.note(f"not images, passed over: {', '.join(names[:3])}{more}")
+        findings.note(f"not images, passed over: {', '.join(names[:3])}{more_than(names, 3)}")
 
 
 def _order(file: ImageFile) -> tuple[str, str]:
