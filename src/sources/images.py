@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, ValidationError, model_validator
 from tqdm import tqdm
 
 from src.decoding import measure_image
@@ -56,6 +56,14 @@ def _composed(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _levels(value: object) -> tuple[int, ...]:
+    """The level, or the levels in their order; ValueError where they are something else."""
+    levels = value if isinstance(value, list) else [value]
+    if not levels or any(type(level) is not int or level < 1 for level in levels) or levels != sorted(set(levels)):
+        raise ValueError("expected a level of folders, 1 or more, or several in their order, such as [1, 2]")
+    return tuple(levels)
+
+
 class ImagesDescription(Section):
     """What can't be guessed about a user's images: an optional source.yaml next to them."""
 
@@ -70,9 +78,8 @@ class ImagesDescription(Section):
     split_seed: Annotated[int, Field(ge=0)] = 0
     root: str = "."
     """The folder inside that holds the images; the others are left out."""
-    class_level: Annotated[int, Field(ge=0, le=2)] = 0
-    """On which level of folders the classes are, below root or a split's folder; 0 where that is certain."""
-
+    class_level: Annotated[tuple[int, ...], PlainValidator(_levels)] = ()
+    """The levels of folders that name the classes, below root or a split's folder; none where that is certain."""
     encoding: str = ""
     """Of the tables; by default, UTF-8."""
 

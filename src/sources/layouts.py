@@ -24,7 +24,7 @@ class Reading:
     """What the user says about how a folder is to be read: as for `list_tree` and `list_annotations`."""
 
     root: str = "."
-    class_level: int = 0
+    levels: tuple[int, ...] = ()
     encoding: str = ""
 
 
@@ -37,7 +37,7 @@ def list_images(folder: Path, findings: Findings, reading: Reading = Reading()) 
         if not findings.problems:
             _check_unlisted(folder, files, " and ".join(sorted(path.name for _, path in tables)), findings)
     elif not findings.problems:
-        files = list_tree(folder, findings, reading.root, reading.class_level)
+        files = list_tree(folder, findings, reading.root, reading.levels)
     else:
         files = []
     inside = _readable(folder, files, findings)
