@@ -11,7 +11,7 @@ from src.sources.base import SPLITS
 from src.sources.findings import Findings
 from src.sources.listing import ImageFile, image_files, is_ignored
 from src.sources.paths import is_link_outside
-from src.sources.split_names import split_of
+from src.sources.split_names import is_unlabelled, split_of
 from src.sources.trees import list_tree
 
 NOT_TABLES = {"classes", "_classes", "class_names", "class_list", "class_dict", "sample_submission", "submission"}
@@ -112,13 +112,17 @@ def _is_text(name: str) -> bool:
 
 
 def _check_unlisted(folder: Path, files: Sequence[ImageFile], csvs: str, findings: Findings) -> None:
-    """A folder from which the CSV files list no image is a problem; other images that they leave out, a warning."""
+    """A folder of which the tables list no image is a problem, unless it is the test's; other images are a warning."""
     listed = {file.path for file in files}
     used = {path.partition("/")[0] for path in listed}
     found = (path.relative_to(folder).as_posix() for path in image_files(folder))
     unlisted = sorted(path for path in found if path not in listed)
     other = sorted({path.partition("/")[0] for path in unlisted if "/" in path} - used)
-    if other:
-        findings.problem(f"two layouts at once: {csvs}, and images in {other[0]}/ that no row lists")
-    elif unlisted:
+    unlabelled = [name for name in other if is_unlabelled(name) or split_of(name) in ("validation", "test")]
+    for name in unlabelled:
+        findings.note(f"{name}/: images that no row of {csvs} lists; passed over")
+    if len(unlabelled) < len(other):
+        name = next(name for name in other if name not in unlabelled)
+        findings.problem(f"two layouts at once: {csvs}, and images in {name}/ that no row lists")
+    elif unlisted and not other:
         findings.warn(f"{csvs}: images without a row are left out: {len(unlisted)}, such as {unlisted[0]}")
