@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from src.errors import MnistryError, suggest
 from src.sources.archives import is_archive
-from src.sources.base import RawDataset, Split
+from src.sources.base import RawDataset, Split, SplitName
 from src.sources.descriptions import copy_description
 from src.sources.downloads import Downloads, NotFetchedError, file_md5
 from src.sources.listing import is_ignored
@@ -34,8 +34,10 @@ class TorchvisionDescription(Section):
     torchvision: str
     """The class."""
     arguments: dict[str, Any] = Field(default_factory=dict)
-    """Those of both splits; lists become tuples."""
+    """Those of all splits; lists become tuples."""
     train: dict[str, Any]
+    validation: dict[str, Any] | None = None
+    """None where the class has no validation split of its own."""
     test: dict[str, Any]
     class_names: Annotated[tuple[str, ...], Tuple] = ()
     """Instead of torchvision's own, or of the labels where it has none."""
@@ -45,6 +47,14 @@ class TorchvisionDescription(Section):
     """Whether the source stores images mirrored on their diagonal."""
     mirrors: Annotated[tuple[str, ...], Tuple] = ()
     """Folders or URLs that hold the archives under their names; they are tried before torchvision's."""
+
+    @property
+    def splits(self) -> dict[SplitName, dict[str, Any]]:
+        """The arguments of each split that the source has."""
+        given: dict[SplitName, dict[str, Any] | None] = {
+            "train": self.train, "validation": self.validation, "test": self.test
+        }  # fmt: skip
+        return {split: arguments for split, arguments in given.items() if arguments is not None}
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ class TorchvisionSource:
                 downloads.fetch(url, archive, md5)
 
         with self._unpacked(raw, raw, fetch) as root:
-            for split in ("train", "test"):
+            for split in self.description.splits:
                 try:
                     self._open(split, root)
                 except MnistryError:
@@ -103,27 +113,27 @@ class TorchvisionSource:
                 raise MnistryError(f"{archive}: missing or damaged; run `dvc repro --force download`")
 
         with self._unpacked(self.folder, scratch, verify) as root:
-            train, test = self._open("train", root), self._open("test", root)
-            class_names = self.description.class_names or tuple(getattr(train, "classes", ()))
-            train_labels, test_labels = self._labels(train), self._labels(test)
-            for split, labels in (("train", train_labels), ("test", test_labels)):
+            datasets = {split: self._open(split, root) for split in self.description.splits}
+            all_labels = {split: self._labels(dataset) for split, dataset in datasets.items()}
+            for split, labels in all_labels.items():
                 if not labels.size:
                     raise MnistryError(f"{self.dataset}: no images in the {split} split; fix {split} in source.yaml")
+            class_names = self.description.class_names or tuple(getattr(datasets["train"], "classes", ()))
             if not class_names:
-                class_names = tuple(str(label) for label in range(int(train_labels.max()) + 1))
-            for split, labels in (("train", train_labels), ("test", test_labels)):
+                class_names = tuple(str(label) for label in range(int(all_labels["train"].max()) + 1))
+            for split, labels in all_labels.items():
                 if labels.min() < 0 or labels.max() >= len(class_names):
                     raise MnistryError(
                         f"{self.dataset}: labels of the {split} split are {labels.min()} to {labels.max()}, but there "
                         f"are {len(class_names)} class names; set first_label or class_names in its source.yaml"
                     )
-            height, width, channels = size = _pixels(train[0][0]).shape
+            height, width, channels = size = _pixels(datasets["train"][0][0]).shape
             yield RawDataset(
                 class_names=class_names,
                 shape=(channels, width, height) if self.description.transpose else (channels, height, width),
                 splits={
-                    "train": Split(train_labels, self._chunks(train, "train", size), _names("train", train_labels)),
-                    "test": Split(test_labels, self._chunks(test, "test", size), _names("test", test_labels)),
+                    split: Split(labels, self._chunks(datasets[split], split, size), _names(split, labels))
+                    for split, labels in all_labels.items()
                 },
             )
 
@@ -157,10 +167,10 @@ class TorchvisionSource:
             with _downloads_replaced(self._class(), link):
                 yield root
 
-    def _open(self, split: str, root: Path) -> Any:
+    def _open(self, split: SplitName, root: Path) -> Any:
         """An instance of the class for a split, its archives unpacked under `root`."""
         cls = self._class()
-        arguments = self.description.arguments | getattr(self.description, split)
+        arguments = self.description.arguments | self.description.splits[split]
         arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in arguments.items()}
         given = {"root": str(root), "download": True}
         known = inspect.signature(cls).parameters
