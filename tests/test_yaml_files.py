@@ -18,9 +18,11 @@ FILES = {
     Params: yaml.safe_load((PROJECT / "params.yaml").read_text("utf-8")),
     ImagesDescription: {
         "image_size": [8, 8], "color": "grey", "class_names": ["a"], "test_fraction": 0.2, "split_seed": 0,
+        "root": ".", "class_level": [1, 2], "encoding": "utf-8",
     },
     TorchvisionDescription: {
         "torchvision": "MNIST", "arguments": {"split": "letters"}, "train": {"train": True}, "test": {"train": False},
+        "validation": {"train": True},
         "class_names": ["a"], "first_label": 0, "transpose": False, "mirrors": ["/archives"],
     },
     DigitsDescription: {"scikit_learn": "digits", "md5": "0", "test_fraction": 0.2, "split_seed": 0},
@@ -36,8 +38,8 @@ VALUES = [
 """What can be written in YAML, of every type."""
 
 PYDANTICS_WORDS = re.compile(
-    r"\ba (integer|error|valid)|tuple|dictionary|boolean|string|should|\bvalidation\b|instance|greater|less than"
-    r"|pattern|\bextra\b|field required|permitted|value error|unable to|nonetype|pydantic|<class"
+    r"\ba (integer|error|valid)|tuple|dictionary|boolean|string|should|after validation|validation error|instance"
+    r"|greater|less than|pattern|\bextra\b|field required|permitted|value error|unable to|nonetype|pydantic|<class"
     r"|\b(str|int|bool|dict)\b",
     re.IGNORECASE,
 )

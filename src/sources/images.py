@@ -1,5 +1,6 @@
-"""A user's own images: one folder per class or CSV files of labels, as they are or in one archive."""
+"""A user's own images: one folder per class or CSV files of labels, as they are or in archives."""
 
+import shutil
 import tempfile
 import unicodedata
 from collections import Counter
@@ -12,29 +13,32 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, ValidationError, model_validator
 from tqdm import tqdm
 
 from src.decoding import Decoding, measure_image, plain_grounds
 from src.errors import MnistryError
 from src.explanations import Expected
 from src.parallel import ordered_map
-from src.sources.archives import is_archive, unpack
+from src.sources.archives import is_archive, stem, unpack
 from src.sources.arrays import find_array_files, read_arrays
 from src.sources.base import RawDataset, Split
-from src.sources.findings import Findings, printable
-from src.sources.layouts import Reading, list_images
+from src.sources.descriptions import NAMES, find_description
+from src.sources.findings import Findings, more_than, printable
+from src.sources.layouts import Reading, is_table, list_images
 from src.sources.listing import (
     ImageFile,
     check_classes,
     complete_splits,
     image_files,
     is_ignored,
+    is_not_image,
     name_labels,
     sorted_classes,
 )
 from src.sources.packed import decode_packed, pack, read_packed
 from src.sources.paths import is_link_outside
+from src.sources.split_names import split_of
 from src.yaml_files import Number, Section, Tuple, read_yaml
 
 RESOLVED = "images.json"
@@ -53,6 +57,14 @@ def _composed(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _levels(value: object) -> tuple[int, ...]:
+    """The level, or the levels in their order; ValueError where they are something else."""
+    levels = value if isinstance(value, list) else [value]
+    if not levels or any(type(level) is not int or level < 1 for level in levels) or levels != sorted(set(levels)):
+        raise ValueError("expected a level of folders, 1 or more, or several in their order, such as [1, 2]")
+    return tuple(levels)
+
+
 class ImagesDescription(Section):
     """What can't be guessed about a user's images: an optional source.yaml next to them."""
 
@@ -67,9 +79,8 @@ class ImagesDescription(Section):
     split_seed: Annotated[int, Field(ge=0)] = 0
     root: str = "."
     """The folder inside that holds the images; the others are left out."""
-    class_level: Annotated[int, Field(ge=0, le=2)] = 0
-    """On which level of folders the classes are, below root or a split's folder; 0 where that is certain."""
-
+    class_level: Annotated[tuple[int, ...], PlainValidator(_levels)] = ()
+    """The levels of folders that name the classes, below root or a split's folder; none where that is certain."""
     encoding: str = ""
     """Of the tables; by default, UTF-8."""
     fit: Literal["pad", "crop", "stretch"] = "pad"
@@ -111,7 +122,7 @@ class ImagesSource:
         """
         findings = Findings()
         with tempfile.TemporaryDirectory(dir=raw) as scratch:
-            folder = self._unpacked(Path(scratch))
+            folder = self._unpacked(Path(scratch), findings)
             description = self._description(folder)
             images = list_all(folder, description, Path(scratch), findings)
             files = name_labels(images.files, description.class_names)
@@ -154,26 +165,51 @@ class ImagesSource:
             decoding,
         )
 
-    def _unpacked(self, scratch: Path) -> Path:
+    def _unpacked(self, scratch: Path, findings: Findings) -> Path:
+        """The folder of the images: the source's own, or what its archives and the tables next to them hold."""
         archives = [path for path in sorted(self.folder.iterdir()) if is_archive(path)]
         if not archives:
             return self.folder
-        others = sorted(
-            path.name
-            for path in self.folder.iterdir()
-            if not is_ignored(path) and path.name != "source.yaml" and path != archives[0]
-        )
-        if others:
+        tables = self._next_to(archives, findings)
+        for path in (*archives, *tables):
+            if is_link_outside(path, self.folder):
+                raise MnistryError(f"{path}: a link out of the dataset's folder; put the file itself there")
+        if len(archives) == 1 and not tables:
+            return unpack(archives[0], scratch)
+        for archive in archives:
+            (scratch / stem(archive)).mkdir()
+            unpack(archive, scratch / stem(archive))
+        for table in tables:
+            shutil.copyfile(table, scratch / table.name)
+        return scratch
+
+    def _next_to(self, archives: Sequence[Path], findings: Findings) -> list[Path]:
+        """The tables next to the archives, of which there is one, or one per split; raises MnistryError."""
+        splits = [split_of(stem(archive)) for archive in archives]
+        if len(archives) > 1 and (None in splits or "train" not in splits or len(set(splits)) < len(splits)):
             raise MnistryError(
-                f"{self.folder}: two layouts at once: {archives[0].name}, and next to it {', '.join(others[:5])}; "
-                "expected one archive alone, or none"
+                f"{self.folder}: two layouts at once: {', '.join(path.name for path in archives[:5])}; expected one "
+                "archive, or one per split, such as train.zip and test.zip"
             )
-        if is_link_outside(archives[0], self.folder):
-            raise MnistryError(f"{archives[0]}: a link out of the dataset's folder; put the file itself there")
-        return unpack(archives[0], scratch)
+        others = [
+            path
+            for path in sorted(self.folder.iterdir())
+            if not is_ignored(path) and path.name not in NAMES and path not in archives
+        ]
+        tables = [path for path in others if is_table(path)]
+        wrong = [path.name for path in others if path.is_dir() or not is_not_image(path)]
+        if wrong:
+            raise MnistryError(
+                f"{self.folder}: two layouts at once: {archives[0].name}, and next to it {', '.join(wrong[:5])}; "
+                "expected archives without images next to them, or images alone"
+            )
+        passed_over = [path.name for path in others if path not in tables]
+        if passed_over:
+            findings.note(f"not images, passed over: {', '.join(passed_over[:3])}{more_than(passed_over, 3)}")
+        return tables
 
     def _description(self, unpacked: Path) -> ImagesDescription:
-        found = [path for folder in {self.folder, unpacked} if (path := folder / "source.yaml").exists()]
+        found = [path for folder in {self.folder, unpacked} if (path := find_description(folder))]
         if len(found) == 2:
             raise MnistryError(f"{self.folder}: two source.yaml, next to the archive and in it; keep one of them")
         return read_yaml(found[0], ImagesDescription) if found else ImagesDescription()
