@@ -300,7 +300,7 @@ def test_recovery_after_a_failed_run_keeps_new_pictures(clone, added):
 
 
 def test_recovery_after_a_killed_run(clone):
-    """SIGTERM leaves HEAD detached, params staged, metrics deleted; a kill may leave DVC's lock file empty."""
+    """SIGTERM leaves HEAD detached, params staged, metrics deleted; whatever else a kill leaves is cleared as well."""
     before, branch = clone.metrics(), clone.git("branch", "--show-current")
     process = subprocess.Popen(
         ["dvc", "exp", "run", "-S", "models.mlp.epochs=100000"], cwd=clone.path, env=clone.environment,
@@ -315,13 +315,18 @@ def test_recovery_after_a_killed_run(clone):
     process.stdout.close()
     assert clone.git("branch", "--show-current") == ""
     assert clone.git("diff", "--cached", "--name-only") == "params.yaml\n"
+    # Killed at other moments, it leaves its lock file empty, a file of its own staged, and a classifier that train had
+    # finished and DVC had not yet saved.
     (clone.path / ".dvc/tmp/rwlock").write_text("")
+    (clone.path / ".dvc/tmp/repro.dat").write_text("")
+    clone.git("add", "--force", ".dvc/tmp/repro.dat")
+    (clone.path / "models" / "classifier.safetensors").write_bytes(b"unsaved")
     output = clone.run("make", "recover")
     assert "+    epochs: 100000" in output
     assert clone.git("branch", "--show-current") == branch
     assert clone.git("status", "--short") == ""
     assert clone.metrics() == before
-    assert (clone.path / "models" / "classifier.safetensors").exists()
+    assert (clone.path / "models" / "classifier.safetensors").read_bytes() != b"unsaved"
     assert "Data and pipelines are up to date." in clone.dvc("repro")
 
 
