@@ -1,4 +1,4 @@
-"""Decode a dataset's raw files into arrays of 8-bit codes, and find out what the codes stand for."""
+"""Decode a dataset's raw files into arrays of 8-bit codes, and find out what the codes mean."""
 
 import tempfile
 from pathlib import Path
