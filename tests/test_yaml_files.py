@@ -15,17 +15,18 @@ from src.yaml_files import read_keys, read_yaml
 from tests.conftest import PROJECT
 
 FILES = {
-    Params: yaml.safe_load((PROJECT / "params.yaml").read_text("utf-8")),
-    ImagesDescription: {
-        "image_size": [8, 8], "color": "grey", "class_names": ["a"], "test_fraction": 0.2, "split_seed": 0,
-    },
-    TorchvisionDescription: {
-        "torchvision": "MNIST", "arguments": {"split": "letters"}, "train": {"train": True}, "test": {"train": False},
-        "class_names": ["a"], "first_label": 0, "transpose": False, "mirrors": ["/archives"],
-    },
-    DigitsDescription: {"scikit_learn": "digits", "md5": "0", "test_fraction": 0.2, "split_seed": 0},
+    type(section): section.model_dump(mode="json")
+    for section in (
+        Params.model_validate(yaml.safe_load((PROJECT / "params.yaml").read_text("utf-8"))),
+        ImagesDescription(image_size=(8, 8), class_names=("a",)),
+        TorchvisionDescription(
+            torchvision="MNIST", arguments={"split": "letters"}, train={"train": True}, test={"train": False},
+            class_names=("a",), mirrors=("/archives",),
+        ),
+        DigitsDescription(scikit_learn="digits", md5="0", test_fraction=0.2, split_seed=0),
+    )
 }  # fmt: skip
-"""Every kind of file, with all of its keys."""
+"""Every kind of file, with all of its keys: those that are not given have their defaults."""
 
 VALUES = [
     "null", "~", "yes", "no", "0", "-1", "5", "5.0", "1e400", ".inf", "-.inf", ".nan", f"0x{'f' * 5000}", "1_000",
