@@ -35,8 +35,9 @@ recover: ## After a failed or killed run: branch, params, metrics and outputs of
 	@test -s .dvc/tmp/rwlock || rm -f .dvc/tmp/rwlock
 	@git symbolic-ref -q HEAD > /dev/null || test "$$(git rev-parse HEAD)" != "$$(git rev-parse -q --verify '@{-1}')" || \
 		git switch -
+	@git rm -q --cached --ignore-unmatch .dvc/tmp/repro.dat
 	@git diff HEAD -- params.yaml
-	git checkout HEAD -- params.yaml dvc.lock metrics && dvc checkout --allow-missing dvc.yaml
+	git checkout HEAD -- params.yaml dvc.lock metrics && dvc checkout --force --allow-missing dvc.yaml
 
 demo: environment ## Serve a page to draw on, on this computer alone: make demo PORT=8001
 	$(BIN)/python -m commands.demo --port $(PORT)

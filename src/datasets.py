@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from src.decoding import Decoding
 from src.errors import MnistryError
 from src.normalization import Normalization
 
@@ -16,13 +17,15 @@ from src.normalization import Normalization
 class DatasetInfo:
     """What dataset.json holds.
 
-    shape: (C, H, W). sha256: for each split, the digest of its images' codes followed by its labels.
+    shape: (C, H, W). sha256: for each split, the digest of its images' codes followed by its labels. decoding: how
+    image files are brought to that shape.
     """
 
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]
     normalization: Normalization
     sha256: dict[str, str]
+    decoding: Decoding = field(default_factory=Decoding)
 
 
 def save_info(folder: Path, info: DatasetInfo) -> None:
@@ -45,6 +48,7 @@ def info_from_dict(content: dict) -> DatasetInfo:
         shape=(channels, height, width),
         normalization=Normalization(normalization["method"], *numbers),
         sha256=dict(content["sha256"]),
+        decoding=Decoding(**content["decoding"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""Decode a dataset's raw files into arrays of 8-bit codes, and find out what the codes stand for."""
+"""Decode a dataset's raw files into arrays of 8-bit codes, and find out what the codes mean."""
 
 import tempfile
 from pathlib import Path
@@ -34,7 +34,7 @@ def main(raw: Path, normalized: Path, dataset_json: Path, figures: Path) -> None
         labels = {str(name): split.labels for name, split in dataset.splits.items()}
         files = {str(name): split.files for name, split in dataset.splits.items()}
         normalization = fit_normalization(params.normalize.method, chunks_of(images["train"]), dataset.shape[0])
-        save_info(folder, DatasetInfo(dataset.class_names, dataset.shape, normalization, sha256))
+        save_info(folder, DatasetInfo(dataset.class_names, dataset.shape, normalization, sha256, dataset.decoding))
         inspection = inspect_dataset(images, labels, dataset.class_names)
         write_json(dataset_json, inspection.metrics())
         with whole_folder(figures) as drawn:

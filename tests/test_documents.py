@@ -29,6 +29,20 @@ def commands(path: Path) -> list[str]:
     return [" ".join(line.split()) for line in lines if line.strip()]
 
 
+def map_of_the_code() -> list[tuple[list[str], list[Path]]]:
+    """The rows of docs/design.md's map: the names in it, and the modules that they are said to be in.
+
+    A module's path may be short for one in the folder of the row's first.
+    """
+    rows = []
+    for line in (PROJECT / "docs" / "design.md").read_text("utf-8").splitlines():
+        if line.startswith("| ") and line.count("|") == 4 and ".py`" in line:
+            names, paths = (re.findall(r"`([^`]+)`", cell) for cell in line.split("|")[2:4])
+            folder = Path(paths[0]).parent
+            rows.append((names, [PROJECT / (path if "/" in path else folder / path) for path in paths]))
+    return rows
+
+
 def anchor(heading: str) -> str:
     """What GitHub calls the heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
@@ -72,3 +86,20 @@ def test_targets_of_make_are_explained():
     """`make help` lists each with a sentence, but for aliases of another."""
     for target in re.findall(r"^([a-z]+):(?! *[a-z]+$).*$", MAKEFILE, re.MULTILINE):
         assert re.search(rf"^{target}:.* ## .+", MAKEFILE, re.MULTILINE), target
+
+
+@pytest.mark.parametrize(("names", "modules"), map_of_the_code())
+def test_the_maps_names_are_in_their_modules(names, modules):
+    """docs/design.md: each function and class is in a module of its row, and each of the modules has one of them."""
+    found = {
+        module: set(re.findall(r"^(?:def|class) (\w+)", module.read_text("utf-8"), re.MULTILINE)) for module in modules
+    }
+    assert set(names) <= set().union(*found.values())
+    assert not [module.name for module in modules if not found[module] & set(names)]
+
+
+def test_the_map_has_every_module():
+    """docs/design.md: whatever is done in src/ is named there."""
+    mapped = {module for _, modules in map_of_the_code() for module in modules}
+    written = {path for path in (PROJECT / "src").rglob("*.py") if "def " in path.read_text("utf-8")}
+    assert not [named(path) for path in sorted(written - mapped)]

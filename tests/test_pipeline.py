@@ -184,7 +184,7 @@ def test_experiment_runs_what_its_param_concerns_and_is_compared(clone):
 
 
 def test_page_of_plots_is_drawn_without_a_network(clone, tmp_path):
-    """All charts and pictures, the confusion matrix's counts too, with nothing from elsewhere."""
+    """All charts and figures, the confusion matrix's counts too, with nothing from elsewhere."""
     with open_browser(tmp_path) as browser:
         assert "dvc_plots/index.html: open it in a browser" in clone.run("python", "-m", "commands.report")
         # One file, wherever it is moved to.
@@ -193,7 +193,7 @@ def test_page_of_plots_is_drawn_without_a_network(clone, tmp_path):
         # Charts are drawn one after another.
         WebDriverWait(browser, 20).until(lambda page: len(page.find_elements("css selector", "svg.marks")) >= 8)
         assert len(browser.find_elements("css selector", "svg.marks")) == 8
-        assert all(picture.get_property("naturalWidth") for picture in browser.find_elements("css selector", "img"))
+        assert all(figure.get_property("naturalWidth") for figure in browser.find_elements("css selector", "img"))
         assert len(browser.find_elements("css selector", "img")) == 10
         loaded = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
         assert not [url for url in loaded if not url.startswith("file:")]
@@ -275,8 +275,8 @@ def test_own_images_go_from_dvc_add_to_a_confusion_matrix(clone):
 
 
 @pytest.mark.parametrize("added", [False, True])
-def test_recovery_after_a_failed_run_keeps_new_pictures(clone, added):
-    """`dvc exp run` itself brings flowers.dvc up to date; going back on that would delete the picture."""
+def test_recovery_after_a_failed_run_keeps_new_images(clone, added):
+    """`dvc exp run` itself brings flowers.dvc up to date; going back on that would delete the image."""
     folder = clone.path / "data/sources/flowers"
     for i in range(4):
         (folder / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
@@ -300,7 +300,7 @@ def test_recovery_after_a_failed_run_keeps_new_pictures(clone, added):
 
 
 def test_recovery_after_a_killed_run(clone):
-    """SIGTERM leaves HEAD detached, params staged, metrics deleted; a kill may leave DVC's lock file empty."""
+    """SIGTERM leaves HEAD detached, params staged, metrics deleted; whatever else a kill leaves is cleared as well."""
     before, branch = clone.metrics(), clone.git("branch", "--show-current")
     process = subprocess.Popen(
         ["dvc", "exp", "run", "-S", "models.mlp.epochs=100000"], cwd=clone.path, env=clone.environment,
@@ -315,13 +315,18 @@ def test_recovery_after_a_killed_run(clone):
     process.stdout.close()
     assert clone.git("branch", "--show-current") == ""
     assert clone.git("diff", "--cached", "--name-only") == "params.yaml\n"
+    # Killed at other moments, it leaves its lock file empty, a file of its own staged, and a classifier that train had
+    # finished and DVC had not yet saved.
     (clone.path / ".dvc/tmp/rwlock").write_text("")
+    (clone.path / ".dvc/tmp/repro.dat").write_text("")
+    clone.git("add", "--force", ".dvc/tmp/repro.dat")
+    (clone.path / "models" / "classifier.safetensors").write_bytes(b"unsaved")
     output = clone.run("make", "recover")
     assert "+    epochs: 100000" in output
     assert clone.git("branch", "--show-current") == branch
     assert clone.git("status", "--short") == ""
     assert clone.metrics() == before
-    assert (clone.path / "models" / "classifier.safetensors").exists()
+    assert (clone.path / "models" / "classifier.safetensors").read_bytes() != b"unsaved"
     assert "Data and pipelines are up to date." in clone.dvc("repro")
 
 

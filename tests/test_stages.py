@@ -103,7 +103,7 @@ def test_stages_write_what_the_design_promises(project, normalized):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_colour_goes_through_every_stage_with_every_model(project, write_params, model):
-    """FakeData of torchvision at 3x32x32: random pictures, so nothing to learn, but the shapes have to fit."""
+    """FakeData of torchvision at 3x32x32: random images, so nothing to learn, but the shapes have to fit."""
     write_params(model=model, **{f"models__{model}__epochs": 1})
     source = project / "fake"
     source.mkdir()
@@ -202,7 +202,7 @@ def test_dataset_that_dvc_tracks_passes_the_check(project, write_params, capsys)
 
 
 def test_file_in_place_of_a_folder_is_named(project, write_params):
-    """As `dvc import-url` leaves an archive where it isn't told a folder."""
+    """As `dvc import-url` leaves an archive where it isn't given a folder."""
     (project / "sources").mkdir()
     for name in ("flowers", "flowers.dvc"):
         (project / "sources" / name).touch()
@@ -225,7 +225,7 @@ def test_bad_pictures_end_download_with_a_list(project):
     source = project / "flowers"
     for name in ("a/0.png", "a/1.png", "b/0.png"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).write_bytes(b"no picture")
+        (source / name).write_bytes(b"no image")
     status, output = run_python(project, "-m", "stages.download", str(source), str(project / "raw/flowers"))
     assert status == 1
     assert output.startswith("error: flowers: 4 problems; nothing was written\n  class 'b' has 1 image")
@@ -262,7 +262,7 @@ def interrupted(items, **_):
     ],
 )
 def test_kill_in_the_middle_leaves_nothing_to_trust(project, stage, patch):
-    """Amid the packing of pictures and the writing of arrays; the next run gives what an undisturbed one gives."""
+    """Amid the packing of images and the writing of arrays; the next run gives what an undisturbed one gives."""
     source = project / "flowers"
     for i in range(40):
         path = source / "ab"[i % 2] / f"{i}.png"
@@ -314,7 +314,7 @@ def test_wrong_number_of_paths_shows_the_usage(project):
 
 
 def test_system_errors_and_interrupts_end_without_a_traceback(monkeypatch):
-    """A full disk is the user's to mend; Ctrl-C exits with 130."""
+    """A full disk is the user's to fix; Ctrl-C exits with 130."""
 
     def full_disk():
         raise OSError(28, "No space left on device", "data/raw/x")

@@ -15,13 +15,13 @@ from src.yaml_files import read_keys, read_yaml
 from tests.conftest import PROJECT
 
 FILES = {
-    type(section): section.model_dump(mode="json")
+    type(section): section.model_dump()
     for section in (
         Params.model_validate(yaml.safe_load((PROJECT / "params.yaml").read_text("utf-8"))),
-        ImagesDescription(image_size=(8, 8), class_names=("a",)),
+        ImagesDescription.model_validate({"image_size": [8, 8], "class_names": ["a"], "class_level": [1, 2]}),
         TorchvisionDescription(
-            torchvision="MNIST", arguments={"split": "letters"}, train={"train": True}, test={"train": False},
-            class_names=("a",), mirrors=("/archives",),
+            torchvision="MNIST", arguments={"split": "letters"}, train={"train": True}, validation={"train": True},
+            test={"train": False}, class_names=("a",), mirrors=("/archives",),
         ),
         DigitsDescription(scikit_learn="digits", md5="0", test_fraction=0.2, split_seed=0),
     )
@@ -37,8 +37,8 @@ VALUES = [
 """What can be written in YAML, of every type."""
 
 PYDANTICS_WORDS = re.compile(
-    r"\ba (integer|error|valid)|tuple|dictionary|boolean|string|should|\bvalidation\b|instance|greater|less than"
-    r"|pattern|\bextra\b|field required|permitted|value error|unable to|nonetype|pydantic|<class"
+    r"\ba (integer|error|valid)|tuple|dictionary|boolean|string|should|after validation|validation error|instance"
+    r"|greater|less than|pattern|\bextra\b|field required|permitted|value error|unable to|nonetype|pydantic|<class"
     r"|\b(str|int|bool|dict)\b",
     re.IGNORECASE,
 )
@@ -50,7 +50,7 @@ def with_values_at(content, depth):
         return "VALUE"
     if isinstance(content, dict):
         return {key: with_values_at(value, depth - 1) for key, value in content.items()}
-    if isinstance(content, list):
+    if isinstance(content, (list, tuple)):
         return [with_values_at(value, depth - 1) for value in content]
     return content
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
+
+from src.decoding import Decoding
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -29,11 +31,12 @@ class Split:
 
 @dataclass(frozen=True)
 class RawDataset:
-    """A dataset as its source gives it; shape is (C, H, W)."""
+    """A dataset as its source gives it; shape is (C, H, W). decoding: how other images are brought to that shape."""
 
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]
     splits: dict[SplitName, Split]
+    decoding: Decoding = field(default_factory=Decoding)
 
 
 class Source(Protocol):

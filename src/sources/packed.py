@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from src.decoding import decode_image
+from src.decoding import Decoding, decode_image
 from src.parallel import available_cores, ordered_map
 from src.sources.base import SPLITS, SplitName
 from src.sources.listing import ImageFile
@@ -66,7 +66,9 @@ def _packed_split(numbers: "tuple[array[int], ...]", paths: list[str]) -> Packed
     return PackedSplit(starts, sizes, labels, paths)
 
 
-def decode_packed(raw: Path, split: PackedSplit, shape: tuple[int, int, int], description: str) -> Iterator[np.ndarray]:
+def decode_packed(
+    raw: Path, split: PackedSplit, shape: tuple[int, int, int], decoding: Decoding, description: str
+) -> Iterator[np.ndarray]:
     """The images in chunks of uint8, shape (n, C, H, W), decoded on all cores, with a progress bar."""
     count = len(split.labels)
     # Enough chunks to keep all cores at work until the end.
@@ -74,15 +76,15 @@ def decode_packed(raw: Path, split: PackedSplit, shape: tuple[int, int, int], de
     places = np.stack([split.starts, split.sizes], axis=1)
     chunks = [places[start : start + size] for start in range(0, count, size)]
     with tqdm(total=count, desc=description, unit="image", disable=None) as bar:
-        for images in ordered_map(partial(_decode_places, raw / IMAGES, shape), chunks):
+        for images in ordered_map(partial(_decode_places, raw / IMAGES, shape, decoding), chunks):
             yield images
             bar.update(len(images))
 
 
-def _decode_places(path: Path, shape: tuple[int, int, int], places: np.ndarray) -> np.ndarray:
+def _decode_places(path: Path, shape: tuple[int, int, int], decoding: Decoding, places: np.ndarray) -> np.ndarray:
     images = np.empty((len(places), *shape), dtype=np.uint8)
     with path.open("rb") as file:
         for image, (start, size) in zip(images, places.tolist(), strict=True):
             file.seek(start)
-            image[:] = decode_image(io.BytesIO(file.read(size)), shape, f"{path}, byte {start}")
+            image[:] = decode_image(io.BytesIO(file.read(size)), shape, f"{path}, byte {start}", decoding)
     return images
