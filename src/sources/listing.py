@@ -138,6 +138,15 @@ def check_classes(
         findings.problem(f"1 class ({class_names[0]}); expected two or more")
     # What isn't marked for validation or the test is to train on.
     counts = Counter((file.split if file.split in ("validation", "test") else "train", file.label) for file in files)
+    # One more where a test image is still to be drawn from them.
+    fewest = 2 if has_test(files) else 3
+    few = [name for name in class_names if fewest > counts["train", name] >= fewest - 1]
+    if few and not any(file.split == "validation" for file in files):
+        listed = ", ".join(map(repr, few[:10])) + (", ..." if len(few) > 10 else "")
+        findings.warn(
+            f"classes with 1 image to train on: {len(few)}, {listed}; train can't hold one out for validation: add "
+            "images, or set train.validation_fraction to 0"
+        )
     if has_test(files):
         _check_splits(counts, class_names, findings)
         return
