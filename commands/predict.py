@@ -5,6 +5,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from src.checkpoints import Classifier
+    from src.decoding import Decoding
 
 STANDARD_INPUT = "-"
 
@@ -76,11 +78,10 @@ def predict_files(classifier: "Classifier", arguments: argparse.Namespace) -> in
     from src.inference import BATCH_SIZE, class_probabilities
 
     failures: list[str] = []
-    decoded = decode_all(arguments.files, classifier.dataset.shape, failures)
+    decoding = replace(classifier.dataset.decoding, invert=arguments.invert)
+    decoded = decode_all(arguments.files, classifier.dataset.shape, decoding, failures)
     while batch := list(islice(decoded, BATCH_SIZE)):
         images = np.stack([image for _, image in batch])
-        if arguments.invert:
-            images = 255 - images
         probabilities = class_probabilities(classifier.model, [torch.from_numpy(images)], len(images))
         for (name, _), image, row in zip(batch, images, probabilities, strict=True):
             if looks_inverted(classifier, image):
@@ -91,7 +92,7 @@ def predict_files(classifier: "Classifier", arguments: argparse.Namespace) -> in
 
 
 def decode_all(
-    names: list[str], shape: tuple[int, int, int], failures: list[str]
+    names: list[str], shape: tuple[int, int, int], decoding: "Decoding", failures: list[str]
 ) -> Iterator[tuple[str, "np.ndarray"]]:
     """Each image's name and codes, uint8 of shape (C, H, W).
 
@@ -111,9 +112,12 @@ def decode_all(
                 if file == STANDARD_INPUT:
                     if sys.stdin is None:
                         raise MnistryError("standard input: closed; expected an image")
-                    yield STANDARD_INPUT, decode_image(io.BytesIO(sys.stdin.buffer.read()), shape, "standard input")
+                    yield (
+                        STANDARD_INPUT,
+                        decode_image(io.BytesIO(sys.stdin.buffer.read()), shape, "standard input", decoding),
+                    )
                 else:
-                    yield str(file), decode_image(Path(file), shape)
+                    yield str(file), decode_image(Path(file), shape, decoding=decoding)
             except MnistryError as error:
                 warn(str(error), "error")
                 failures.append(str(file))

@@ -1,13 +1,14 @@
-"""A normalized dataset's folder: per split, one .npy file of images and one of labels, and dataset.json."""
+"""A normalized dataset's folder: per split, .npy files of images and labels, and their names; dataset.json."""
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from src.decoding import Decoding
 from src.errors import MnistryError
 from src.normalization import Normalization
 
@@ -16,13 +17,15 @@ from src.normalization import Normalization
 class DatasetInfo:
     """What dataset.json holds.
 
-    shape: (C, H, W). sha256: for each split, the digest of its images' codes followed by its labels.
+    shape: (C, H, W). sha256: for each split, the digest of its images' codes followed by its labels. decoding: how
+    image files are brought to that shape.
     """
 
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]
     normalization: Normalization
     sha256: dict[str, str]
+    decoding: Decoding = field(default_factory=Decoding)
 
 
 def save_info(folder: Path, info: DatasetInfo) -> None:
@@ -45,6 +48,7 @@ def info_from_dict(content: dict) -> DatasetInfo:
         shape=(channels, height, width),
         normalization=Normalization(normalization["method"], *numbers),
         sha256=dict(content["sha256"]),
+        decoding=Decoding(**content["decoding"]),
     )
 
 
@@ -55,6 +59,17 @@ def load_split(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """
     # Copy on write: nothing reaches the file, and torch takes the map without a warning that it is read-only.
     return np.load(folder / f"{split}_images.npy", mmap_mode="c"), np.load(folder / f"{split}_labels.npy")
+
+
+def load_files(folder: Path, split: str) -> list[str]:
+    """What each image of the split is called: its file's path, or its split and index in the source."""
+    names: list[str] = json.loads((folder / f"{split}_files.json").read_text("utf-8"))
+    return names
+
+
+def save_files(folder: Path, split: str, names: Sequence[str]) -> None:
+    """Write what each image of the split is called."""
+    (folder / f"{split}_files.json").write_text(json.dumps(list(names), ensure_ascii=False, indent=0), "utf-8")
 
 
 def write_split(

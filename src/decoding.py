@@ -3,8 +3,9 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -17,11 +18,30 @@ TURNED = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height."""
 
 
-def decode_image(file: Path | IO[bytes], shape: tuple[int, int, int], name: str | None = None) -> np.ndarray:
+GROUNDS = ("black", "white")
+"""What may be put behind transparent parts."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How images are brought to a dataset's shape.
+
+    fit: what is done where their proportions differ from the shape's: pad (with black), crop (from the middle) or
+    stretch. transparent: what is behind their transparent parts. invert: whether light and dark are swapped.
+    """
+
+    fit: Literal["pad", "crop", "stretch"] = "pad"
+    transparent: Literal["black", "white"] = "black"
+    invert: bool = False
+
+
+def decode_image(
+    file: Path | IO[bytes], shape: tuple[int, int, int], name: str | None = None, decoding: Decoding = Decoding()
+) -> np.ndarray:
     """The image, turned as its EXIF data say and resized, as uint8 of shape (C, H, W).
 
-    shape: (C, H, W) with 1 channel (grey) or 3 (red, green, blue). name: the file's, for messages.
-    Transparent parts become black. Raises MnistryError where the file is not an image that can be read.
+    shape: (C, H, W) with 1 channel (grey) or 3 (red, green, blue). name: the file's, for messages. Raises MnistryError
+    where the file is not an image that can be read.
     """
     channels, height, width = shape
     with _opened(file, name or str(file)) as opened:
@@ -29,13 +49,23 @@ def decode_image(file: Path | IO[bytes], shape: tuple[int, int, int], name: str 
         # averages the rest. The draft is square, since EXIF data may turn it.
         mode = "L" if channels == 1 else "RGB"
         opened.draft(mode, (2 * max(height, width),) * 2)
-        image = _converted(_flatten(_turned(opened)), mode)
-        if image.size != (width, height):
-            # Averaging shrinks without aliasing; enlarging needs something smooth.
-            averages = image.width >= width and image.height >= height
-            image = image.resize((width, height), Image.Resampling.BOX if averages else Image.Resampling.BICUBIC)
-        array = np.asarray(image)
+        image = _converted(_flatten(_turned(opened), decoding.transparent), mode)
+        # Before padding, which is black in either case.
+        image = ImageOps.invert(image) if decoding.invert else image
+        array = np.asarray(_fitted(image, (width, height), decoding.fit))
     return array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def plain_grounds(file: Path | IO[bytes], name: str | None = None) -> set[str]:
+    """The grounds, black or white, on which a transparent image is of one colour; none where it isn't transparent.
+
+    Raises MnistryError where the file is not an image that can be read.
+    """
+    with _opened(file, name or str(file)) as opened:
+        if not opened.has_transparency_data:
+            return set()
+        extrema = {ground: _flatten(_turned(opened), ground).getextrema() for ground in GROUNDS}
+    return {ground for ground, found in extrema.items() if all(low == high for low, high in np.reshape(found, (-1, 2)))}
 
 
 def measure_image(file: Path | IO[bytes], name: str | None = None) -> tuple[int, int, int]:
@@ -86,18 +116,42 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    """The image in mode L where it is grey, else RGB, in 8 bits, with black behind its transparent parts."""
+def _fitted(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
+    """The image at the size (width, height), as `Decoding` says."""
+    if image.size == size:
+        return image
+    if fit == "stretch":
+        return _resized(image, size)
+    across, down = (target / side for target, side in zip(size, image.size, strict=True))
+    scale = max(across, down) if fit == "crop" else min(across, down)
+    if fit == "crop":
+        width, height = (min(round(target / scale), side) for target, side in zip(size, image.size, strict=True))
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        return _resized(image.crop((left, top, left + width, top + height)), size)
+    width, height = (min(max(round(side * scale), 1), target) for target, side in zip(size, image.size, strict=True))
+    whole = Image.new(image.mode, size)
+    whole.paste(_resized(image, (width, height)), ((size[0] - width) // 2, (size[1] - height) // 2))
+    return whole
+
+
+def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    # Averaging shrinks without aliasing; enlarging needs something smooth.
+    averages = image.width >= size[0] and image.height >= size[1]
+    return image.resize(size, Image.Resampling.BOX if averages else Image.Resampling.BICUBIC)
+
+
+def _flatten(image: Image.Image, ground: str = "black") -> Image.Image:
+    """The image in mode L where it is grey, else RGB, in 8 bits, with the ground behind its transparent parts."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         array = np.asarray(image)
         if "transparency" in image.info:
             # The one grey that a PNG file names.
-            array = np.where(array == image.info["transparency"], 0, array)
+            array = np.where(array == image.info["transparency"], 65535 if ground == "white" else 0, array)
         return _from_16_bits(array)
     grey = image.mode in ("1", "L", "LA", "La") or (image.mode == "P" and _grey_palette(image))
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, ground), image)
     return _converted(image, "L" if grey else "RGB")
 
 

@@ -88,9 +88,24 @@ def _expectation(error: Any, field: FieldInfo | None, node: yaml.Node | None) ->
     if error["type"] == "literal_error":
         return suggest(str(node.value) if node else "", re.findall("'([^']*)'", error["ctx"]["expected"]))
     if error["type"] == "string_type" and isinstance(node, yaml.ScalarNode) and node.value:
-        written = _shorten(node.value)
-        return f"YAML reads {written} as {_type_name(error['input'])}; write '{written}' in quotes"
+        return in_quotes(node.value, error["input"])
     return EXPECTED[error["type"]].format(**error.get("ctx", {}))
+
+
+def in_quotes(written: str, value: Any, key: str | None = None) -> str:
+    """What to do where YAML makes something else than text, `value`, of what is written without quotes.
+
+    key: what `dvc exp run -S` calls it, if it can be set there.
+    """
+    written = _shorten(written)
+    option = f", with -S as '{key}=\"{written}\"'" if key else ""
+    return f"YAML reads {written} as {_type_name(value)}; write '{written}' in quotes{option}"
+
+
+def unquoted(root: yaml.Node | None, *keys: str | int) -> str | None:
+    """What is written in the file at the keys; None where it is in quotes, empty, or a list or a mapping."""
+    node = _node_at(root, keys)
+    return node.value or None if isinstance(node, yaml.ScalarNode) and node.style is None else None
 
 
 def _type_name(value: Any) -> str:

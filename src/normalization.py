@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Normalization:
-    """What a code stands for: code * scale + offset, channel by channel, which is (code / 255 - mean) / std.
+    """What a code means: code * scale + offset, channel by channel, which is (code / 255 - mean) / std.
 
     method: `standard`, `half` or `unit`. mean, std: per channel, on the [0, 1] scale. scale, offset: per channel, the
     float32 numbers that are applied.

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from src.errors import suggest
-from src.explanations import Expected
+from src.explanations import Expected, in_quotes, unquoted
 from src.yaml_files import Number, Section, Tuple, read_yaml
 
 Count = Annotated[int, Field(ge=1)]
@@ -15,6 +15,10 @@ Fraction = Annotated[Number, Field(ge=0, lt=1)]
 NonNegative = Annotated[Number, Field(ge=0)]
 Positive = Annotated[Number, Field(gt=0)]
 Sizes = Annotated[tuple[Count, ...], Tuple]
+SAME_FOR_DVC = re.compile(r"0|[1-9]\d*|true|false|(?i:yes|no|on|off)", re.ASCII)
+"""What PyYAML reads as a number or as true or false, but DVC puts into the stages' commands as it is written."""
+NUMBER_FOR_DVC = re.compile(r"0o[\d_]+|\d[\d_]*\.?[\d_]*(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+"""What DVC reads as a number, by YAML 1.2: 1e3 becomes 1000.0 in the commands, where PyYAML leaves it alone."""
 
 
 class Normalize(Section):
@@ -126,10 +130,26 @@ def _folder_name(name: str) -> str:
     return name
 
 
+def _as_dvc_reads_it(name: Any, info: ValidationInfo) -> Any:
+    """The dataset's name that DVC puts into the stages' commands; ValueError where it is not what is written.
+
+    Quotes can't be asked for everywhere: DVC drops those around `no` whenever it writes params.yaml.
+    """
+    written = unquoted(info.context, "dataset")
+    if written is None:
+        return name
+    _folder_name(written)
+    if SAME_FOR_DVC.fullmatch(written):
+        return written
+    if not isinstance(name, str) or NUMBER_FOR_DVC.fullmatch(written):
+        raise ValueError(in_quotes(written, 0 if isinstance(name, str) else name, "dataset"))
+    return name
+
+
 class Params(Section):
     """All of params.yaml."""
 
-    dataset: Annotated[str, AfterValidator(_folder_name)]
+    dataset: Annotated[str, BeforeValidator(_as_dvc_reads_it), AfterValidator(_folder_name)]
     model: Annotated[str, BeforeValidator(_model_name)]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: Annotated[str, Field(pattern=r"^[a-z]+(:\d+)?$"), Expected("auto or a device such as cpu, cuda or cuda:1")]

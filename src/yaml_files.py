@@ -40,7 +40,8 @@ def read_yaml(path: Path, section: type[SectionT]) -> SectionT:
     """
     content, node = _load(path)
     try:
-        return section.model_validate(content)
+        # As context, for validators that look at what is written.
+        return section.model_validate(content, context=node)
     except ValidationError as error:
         raise MnistryError("\n".join(f"{path}: {explain(item, section, node)}" for item in error.errors())) from None
 

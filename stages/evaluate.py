@@ -1,6 +1,7 @@
 """Measure the classifier on the test split, which nothing else reads."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from tqdm import tqdm
 
 from src.checkpoints import load_classifier
 from src.classification import load_test_split
-from src.datasets import load_split
+from src.datasets import load_files, load_split
 from src.devices import choose_device, describe_device, place
 from src.evaluation import Evaluation, class_rows, confusion_rows, evaluate_predictions, summary_metrics
 from src.inference import class_probabilities
@@ -40,9 +41,10 @@ def main(
     probabilities = class_probabilities(place(loaded.model, device), bar, len(images))
     evaluation = evaluate_predictions(labels, probabilities, loaded.dataset.class_names)
     summary = write_metrics(evaluation, load_split(normalized, "train")[1], metrics)
-    write_csv(predictions_csv, prediction_rows(evaluation))
+    files = load_files(normalized, "test")
+    write_csv(predictions_csv, prediction_rows(evaluation, files))
     with whole_folder(figures) as folder:
-        save_all(result_figures(evaluation, images, read_history(history_csv), params.figures), folder)
+        save_all(result_figures(evaluation, images, files, read_history(history_csv), params.figures), folder)
     if not evaluation.errors:
         log("no mistakes to draw")
     log(
@@ -64,12 +66,13 @@ def write_metrics(evaluation: Evaluation, train_labels: np.ndarray, folder: Path
     return summary
 
 
-def prediction_rows(evaluation: Evaluation) -> list[dict[str, str | float | int]]:
-    """One row per test image: its number, its class, the predicted one, and the probabilities of both."""
+def prediction_rows(evaluation: Evaluation, files: Sequence[str]) -> list[dict[str, str | float | int]]:
+    """One row per test image: its number and file, its class, the predicted one, and the probabilities of both."""
     names = evaluation.class_names
     return [
         {
             "image": i,
+            "file": files[i],
             "actual": names[actual],
             "predicted": names[predicted],
             "probability": significant(row[predicted]),

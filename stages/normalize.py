@@ -1,40 +1,51 @@
-"""Decode a dataset's raw files into arrays of 8-bit codes, and find out what the codes stand for."""
+"""Decode a dataset's raw files into arrays of 8-bit codes, and find out what the codes mean."""
 
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from src.datasets import DatasetInfo, load_split, save_info, write_split
+from src.datasets import DatasetInfo, load_split, save_files, save_info, write_split
+from src.inspection import inspect_dataset
 from src.normalization import Normalization, fit_normalization
 from src.outputs import whole_folder
 from src.params import read_params
-from src.plots.base import save_all
-from src.plots.dataset import dataset_figures
+from src.plots.base import save, save_all
+from src.plots.dataset import dataset_figures, suspicious_pairs
 from src.sources import open_source
-from stages import log, run_stage
+from src.sources.findings import printable
+from stages import log, run_stage, write_json
 
 CHUNK_BYTES = 16 << 20
 LOGGED_PIXELS = 32
 """Of a row, from its middle."""
 
 
-def main(raw: Path, normalized: Path, figures: Path) -> None:
-    """Fill the folder `normalized` from the files in `raw`, and draw what is in it into `figures`."""
+def main(raw: Path, normalized: Path, dataset_json: Path, figures: Path) -> None:
+    """Fill the folder `normalized` from the files in `raw`; say what is in it in `dataset_json` and `figures`."""
     params = read_params()
     with whole_folder(normalized) as folder, tempfile.TemporaryDirectory(dir=folder) as scratch:
         with open_source(raw).read(Path(scratch)) as dataset:
-            sha256: dict[str, str] = {
-                name: write_split(folder, name, split.chunks, split.labels, dataset.shape)
-                for name, split in dataset.splits.items()
-            }
-        images = {name: load_split(folder, name)[0] for name in dataset.splits}
-        labels: dict[str, np.ndarray] = {name: split.labels for name, split in dataset.splits.items()}
+            sha256: dict[str, str] = {}
+            for name, split in dataset.splits.items():
+                sha256[name] = write_split(folder, name, split.chunks, split.labels, dataset.shape)
+                save_files(folder, name, split.files)
+        images = {str(name): load_split(folder, name)[0] for name in dataset.splits}
+        labels = {str(name): split.labels for name, split in dataset.splits.items()}
+        files = {str(name): split.files for name, split in dataset.splits.items()}
         normalization = fit_normalization(params.normalize.method, chunks_of(images["train"]), dataset.shape[0])
-        save_info(folder, DatasetInfo(dataset.class_names, dataset.shape, normalization, sha256))
+        save_info(folder, DatasetInfo(dataset.class_names, dataset.shape, normalization, sha256, dataset.decoding))
+        inspection = inspect_dataset(images, labels, dataset.class_names)
+        write_json(dataset_json, inspection.metrics())
         with whole_folder(figures) as drawn:
             save_all(dataset_figures(images["train"], labels, dataset.class_names, params.figures), drawn)
+            if pairs := inspection.across_splits + inspection.two_labels:
+                save(
+                    suspicious_pairs(images, labels, files, pairs, dataset.class_names), drawn / "suspicious_pairs.png"
+                )
         log_row(images["train"][:1], normalization)
+    for warning in inspection.warnings(files):
+        log(f"warning: {printable(warning)}")
     log(
         f"{normalized}: {', '.join(f'{len(split)} {name}' for name, split in images.items())} images "
         f"of shape {dataset.shape} in {len(dataset.class_names)} classes, "

@@ -30,6 +30,12 @@ def project_imports(file: Path) -> set[str]:
 
 
 def _direct_imports(path: Path) -> list[Path]:
+    own = [Path(*name.split(".")) for name in imported_names(path) if name.split(".")[0] in PACKAGES]
+    return [file for name in own for file in (name.with_suffix(".py"), name / "__init__.py") if file.exists()]
+
+
+def imported_names(path: Path) -> set[str]:
+    """The dotted names of whatever the file imports, inside functions too, and of the modules that they are from."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -37,8 +43,7 @@ def _direct_imports(path: Path) -> list[Path]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
             names |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
-    own = [Path(*name.split(".")) for name in names if name.split(".")[0] in PACKAGES]
-    return [file for name in own for file in (name.with_suffix(".py"), name / "__init__.py") if file.exists()]
+    return names
 
 
 def stage_imports(stage: str) -> set[str]:

@@ -159,6 +159,11 @@ TABLES = {
     "separator in names": listed("file,label", '"images/{}",{}'),
     "spaces before quotes": listed("file, label", '"images/{}", "{}"'),
     "a trailing comma": listed("file,label,", "images/{},{},"),
+    "a trailing comma after the header": listed("file,label", "images/{},{},"),
+    "a trailing comma in the first row": listed("file,label,,", "images/{},{}"),
+    "an index without a header": "".join(f"{i},images/{i}.png,{i % 2}\n" for i in range(8)),
+    "numbers as names": "".join(f"{i},{i % 2}\n" for i in range(8)),
+    "an extension in capitals": listed("file,label", "{},{}", [f"{i}.PNG" for i in range(8)]),
     "rows of commas": listed("file,label", "images/{},{}") + ",\n,,\n".replace(",,", ","),
     "an index": listed(",file,label", "0,images/{},{}"),
     "names without their folder": listed("file,label", "{},{}"),
@@ -201,7 +206,62 @@ def test_names_that_may_be_two_files_are_not_guessed(folder):
     for i in range(4):
         put(folder, f"{'ab'[i % 2]}/{i // 2}.png", png(i))
     put(folder, "labels.csv", "file,label\n0.png,x\n1.png,y\n")
-    assert "labels.csv:2: 0.png: no such file in the dataset's folder (2 rows with no such file)" in problems_of(folder)
+    assert "labels.csv:2: 0.png: no such file in the dataset's folder; it may be a/0.png or b/0.png" in problems_of(
+        folder
+    )
+
+
+@pytest.mark.parametrize("tables", [("train", "test"), ("train",)])
+def test_names_are_looked_for_in_the_folder_of_the_tables_split(folder, tables):
+    """Kaggle numbers the images of train/ and test/ from 0 each."""
+    put_images(folder, 10, "train/")
+    put_images(folder, 4, "test/")
+    for name, count in zip(tables, (10, 4), strict=False):
+        put(folder, f"{name}.csv", "id,label\n" + "".join(f"{i},{i % 2}\n" for i in range(count)))
+    splits = load(folder)[2]
+    assert {split: len(labels) for split, (_, labels) in splits.items()} == (
+        {"train": 10, "test": 4} if "test" in tables else {"train": 8, "test": 2}
+    )
+
+
+def test_images_of_another_split_are_not_taken(folder):
+    """Those of train/ are missing: the test's, which are numbered alike, have other labels."""
+    put_images(folder, 4, "test/")
+    put(folder, "train.csv", "image_id,label\n0,a\n1,b\n2,a\n3,b\n")
+    assert "train.csv:2: 0: no such file in the dataset's folder (4 rows" in problems_of(folder)
+
+
+def test_missing_files_are_distinguished_from_names_without_a_folder(folder):
+    """Three of twelve are missing; the others are found."""
+    put_images(folder, 9, "images/")
+    put(folder, "labels.csv", "file,label\n" + "".join(f"{i}.png,{i % 2}\n" for i in range(12)))
+    message = problems_of(folder)
+    assert "mine: 1 problem" in message
+    assert "labels.csv:11: 9.png: no such file in the dataset's folder (3 rows with no such file)" in message
+
+
+@pytest.mark.parametrize("name", ["test", "test_images", "unlabelled"])
+def test_images_without_a_row_in_a_folder_for_the_test_are_passed_over(folder, capsys, name):
+    """Kaggle's have no labels; the images of another folder may be forgotten."""
+    put_images(folder, 10, "train/")
+    put(folder, f"{name}/x.png", png())
+    put(folder, "train.csv", "file,label\n" + "".join(f"{i}.png,{i % 2}\n" for i in range(10)))
+    load(folder, "first")
+    assert f"note: {name}/: images that no row of train.csv lists; passed over" in capsys.readouterr().out
+    put(folder, "more/x.png", png())
+    assert "two layouts at once: train.csv, and images in more/ that no row lists" in problems_of(folder)
+
+
+@pytest.mark.parametrize("label", ["NA", "None", "?"])
+def test_label_that_may_be_none_is_a_warning(folder, capsys, label):
+    """It may be a class, which source.yaml can say; it isn't one in silence."""
+    put_images(folder, 9)
+    put(folder, "labels.csv", "".join(f"{i}.png,{('a', 'b', label)[i % 3]}\n" for i in range(9)))
+    load(folder)
+    assert f"warning: class {label!r} may mean that there is no label" in capsys.readouterr().out
+    put(folder, "source.yaml", f'class_names: [a, b, "{label}"]\n')
+    load(folder, "again")
+    assert "may mean" not in capsys.readouterr().out
 
 
 def test_encoding_is_what_source_yaml_says(folder):
@@ -262,7 +322,16 @@ def test_tables_without_labels_or_images_are_passed_over(folder, capsys):
 
 
 @pytest.mark.parametrize(
-    "labels", [("Cat", "cat"), ("1", "01"), ("black cat", "black  cat"), ("cat", "cat\u200b"), ("\uff43at", "cat")]
+    "labels",
+    [
+        ("Cat", "cat"),
+        ("1", "01"),
+        ("1", "1.0"),
+        ("0", "00"),
+        ("black cat", "black  cat"),
+        ("cat", "cat\u200b"),
+        ("\uff43at", "cat"),
+    ],
 )
 def test_labels_that_look_alike_are_refused(folder, labels):
     """Nobody means two classes that differ in what can hardly be seen; who does, lists them."""

@@ -9,14 +9,31 @@ import tarfile
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from tests.image_files import load, png, problems_of, put, put_classes
+from tests.image_files import load, png, problems_of, put, put_classes, put_images
+
+MODES: dict[str, Literal["w", "w:gz", "w:bz2", "w:xz"]] = {
+    "tar": "w", "tar.gz": "w:gz", "tgz": "w:gz", "tar.bz2": "w:bz2", "tbz2": "w:bz2", "tar.xz": "w:xz", "txz": "w:xz",
+}  # fmt: skip
+"""How tarfile writes each kind of archive."""
+FORMATS = {"zip": "zip", "tar": "tar", "tar.gz": "gztar", "tar.bz2": "bztar", "tar.xz": "xztar"}
+"""What shutil calls each of them."""
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tgz"])
+def zip_folder(source: Path, archive: Path, top: str = "") -> None:
+    """Pack all files of the folder into a zip archive, below the folder `top`, and remove them."""
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(source.rglob("*")):
+            if path.is_file():
+                file.write(path, top + path.relative_to(source).as_posix())
+    shutil.rmtree(source)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tgz", "tar.bz2", "tbz2", "tar.xz", "txz"])
 @pytest.mark.parametrize("top", ["", "dataset/"])
 @pytest.mark.parametrize("layout", ["tree", "CSV"])
 def test_archive_gives_what_the_folder_gives(folder, tmp_path, kind, top, layout):
@@ -33,13 +50,44 @@ def test_archive_gives_what_the_folder_gives(folder, tmp_path, kind, top, layout
             for file in files:
                 archive.write(file, top + file.relative_to(folder).as_posix())
     else:
-        with tarfile.open(archived / f"all.{kind}", "w" if kind == "tar" else "w:gz") as archive:
+        with tarfile.open(archived / f"all.{kind}", MODES[kind]) as archive:
             for file in files:
                 archive.add(file, top + file.relative_to(folder).as_posix())
     actual = load(archived, "raw2")
     assert actual[:2] == expected[:2]
     for split in ("train", "test"):
         np.testing.assert_array_equal(actual[2][split][0], expected[2][split][0])
+
+
+@pytest.mark.parametrize(("train", "test"), [("", ""), ("train/", "test/"), ("", "test/")])
+def test_one_archive_per_split(folder, train, test):
+    """Each with a folder of the split's name inside or without one."""
+    for split, top, count in (("train", train, 4), ("test", test, 2)):
+        put_classes(folder / split, "a", "b", count=count)
+        zip_folder(folder / split, folder / f"{split}.zip", top)
+    class_names, _, splits = load(folder)
+    assert class_names == ("a", "b")
+    assert {split: len(images[1]) for split, images in splits.items()} == {"train": 8, "test": 4}
+
+
+def test_table_next_to_an_archive_labels_its_images(folder):
+    """Kaggle's train.csv and train.zip; the splits are drawn as always."""
+    put_images(folder / "train", 10)
+    zip_folder(folder / "train", folder / "train.zip", "train/")
+    put(folder, "train.csv", "id,breed\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(10)))
+    class_names, _, splits = load(folder)
+    assert class_names == ("a", "b")
+    assert [grey % 2 for grey in splits["train"][0][:, 0, 0, 0].tolist()] == splits["train"][1]
+
+
+def test_what_is_no_image_next_to_an_archive_is_passed_over(folder, capsys):
+    """It can't be removed from a bucket that is imported."""
+    put_classes(folder / "all", "a", "b")
+    zip_folder(folder / "all", folder / "all.zip")
+    put(folder, "README.md", "x")
+    put(folder, "LICENSE", "x")
+    assert load(folder)[0] == ("a", "b")
+    assert "note: not images, passed over: LICENSE, README.md\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["../x.png", "/x.png", "a/../../x.png", "link"])
@@ -126,12 +174,12 @@ def test_zip_with_backslashes_is_read(folder):
     assert load(folder)[0] == ("a", "b")
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"])
 @pytest.mark.parametrize("part", ["half", "without its end"])
 def test_archive_that_is_cut_off_is_refused(folder, tmp_path, kind, part):
     """A tar file also where the cut is between two members, which tarfile takes for the end."""
     put_classes(tmp_path / "whole", "a", "b", count=20)
-    name = shutil.make_archive(str(tmp_path / "all"), {"tar.gz": "gztar"}.get(kind, kind), tmp_path / "whole")
+    name = shutil.make_archive(str(tmp_path / "all"), FORMATS[kind], tmp_path / "whole")
     content = Path(name).read_bytes()
     size = len(content) // 2
     if part == "without its end":
@@ -140,6 +188,19 @@ def test_archive_that_is_cut_off_is_refused(folder, tmp_path, kind, part):
             with tarfile.open(name) as archive:
                 size = archive.getmembers()[-1].offset
     put(folder, f"all.{kind}", content[:size])
+    assert f"all.{kind}: damaged or cut off" in problems_of(folder)
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "tar.bz2", "tar.xz"])
+def test_archive_with_other_bytes_in_the_middle_is_refused(folder, tmp_path, kind):
+    """By every kind's own check."""
+    put(tmp_path / "whole", "a/0.png", np.random.default_rng(0).bytes(50_000))
+    content = bytearray(
+        Path(shutil.make_archive(str(tmp_path / "all"), FORMATS[kind], tmp_path / "whole")).read_bytes()
+    )
+    middle = len(content) // 2
+    content[middle : middle + 100] = bytes(100)
+    put(folder, f"all.{kind}", bytes(content))
     assert f"all.{kind}: damaged or cut off" in problems_of(folder)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from src.decoding import decode_image, measure_image
+from src.decoding import Decoding, decode_image, measure_image, plain_grounds
 from src.errors import MnistryError
 from tests.image_files import encoded
 
@@ -156,9 +156,10 @@ def test_photographs_are_what_decoding_them_whole_gives(orientation):
     assert measure_image(buffer) == ((3, 1200, 1604) if orientation == 1 else (3, 1604, 1200))
     with Image.open(buffer) as opened:
         whole = ImageOps.exif_transpose(opened).resize((40, 30), Image.Resampling.BOX)
-    pixels = decode_image(buffer, (3, 30, 40)).astype(int)
+    stretched = Decoding(fit="stretch")
+    pixels = decode_image(buffer, (3, 30, 40), decoding=stretched).astype(int)
     assert np.abs(pixels - np.asarray(whole).transpose(2, 0, 1)).mean() < 1.5
-    grey = decode_image(buffer, (1, 30, 40)).astype(int)
+    grey = decode_image(buffer, (1, 30, 40), decoding=stretched).astype(int)
     assert np.abs(grey - np.asarray(whole.convert("L"))).mean() < 1.5
 
 
@@ -209,3 +210,53 @@ def test_image_of_too_many_pixels_is_refused(monkeypatch, width):
     for read in (measure_image, lambda file, name: decode_image(file, (1, 2, 2), name)):
         with pytest.raises(MnistryError, match=r"^x: more than 100 pixels; shrink it first"):
             read(encoded(Image.new("L", (width, 10))), "x")
+
+
+@pytest.mark.parametrize(
+    ("fit", "expected"),
+    [
+        ("pad", [[0, 0, 0, 0], [50, 50, 200, 200], [50, 50, 200, 200], [0, 0, 0, 0]]),
+        ("crop", [[50, 50, 200, 200]] * 4),
+        ("stretch", [[50, 50, 200, 200]] * 4),
+    ],
+)
+def test_proportions_are_kept_as_the_fit_says(fit, expected):
+    """An image twice as wide as high, its left half dark, in a square: padded, cut at both ends, or stretched."""
+    wide = np.full((4, 8), 50, np.uint8)
+    wide[:, 4:] = 200
+    buffer = encoded(Image.fromarray(wide), "PNG")
+    assert decode_image(buffer, (1, 4, 4), decoding=Decoding(fit)).tolist() == [expected]
+
+
+def test_crop_takes_the_middle():
+    """Of a high image, what is above and below it is lost."""
+    high = np.repeat(np.array([0, 100, 200, 0], np.uint8), 2)[:, None].repeat(4, 1)
+    found = decode_image(encoded(Image.fromarray(high), "PNG"), (1, 4, 4), decoding=Decoding("crop"))
+    assert found[0, :, 0].tolist() == [100, 100, 200, 200]
+
+
+def test_padding_is_black_in_inverted_images_too():
+    """Light and dark are swapped before."""
+    white = Image.new("L", (8, 4), 255)
+    found = decode_image(encoded(white, "PNG"), (1, 4, 4), decoding=Decoding(invert=True))
+    assert (found == 0).all()
+    found = decode_image(encoded(Image.new("L", (8, 4)), "PNG"), (1, 4, 4), decoding=Decoding(invert=True))
+    assert found[0, :, 0].tolist() == [0, 255, 255, 0]
+
+
+def ink(colour):
+    """A stroke of the colour on a transparent ground."""
+    image = Image.new("RGBA", (6, 6), (*colour, 0))
+    image.paste((*colour, 255), (2, 1, 4, 5))
+    return encoded(image, "PNG")
+
+
+def test_transparent_parts_are_what_is_asked_for():
+    """Black ink on black vanishes, and is known to; on white it is seen."""
+    black, white = (Decoding(transparent=ground) for ground in ("black", "white"))
+    assert decode_image(ink((0, 0, 0)), (1, 6, 6), decoding=black).max() == 0
+    assert np.unique(decode_image(ink((0, 0, 0)), (1, 6, 6), decoding=white)).tolist() == [0, 255]
+    assert plain_grounds(ink((0, 0, 0))) == {"black"}
+    assert plain_grounds(ink((255, 255, 255))) == {"white"}
+    assert plain_grounds(ink((255, 0, 0))) == set()
+    assert plain_grounds(encoded(Image.new("L", (6, 6)), "PNG")) == set()

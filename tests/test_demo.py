@@ -101,7 +101,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def test_a_picture_gets_each_classes_probability(server):
-    """They add up to 1; the picture comes back as the classifier sees it."""
+    """They add up to 1; the image comes back as the classifier sees it."""
     status, body = ask(server, "POST", "/predict", png(np.full((20, 20), 51, np.uint8)))
     answer = json.loads(body)
     assert status == 200
@@ -124,12 +124,12 @@ def test_strokes_are_centred_for_characters_and_pictures_are_not():
     ink = np.zeros((280, 280), np.uint8)
     ink[:70, :70] = 255
     with serving(untrained(shape=(1, 28, 28))) as server:
-        picture, drawn = (
+        image, drawn = (
             np.array(json.loads(ask(server, "POST", path, png(ink))[1])["pixels"]).reshape(28, 28)
             for path in ("/predict", "/predict?drawn=1")
         )
-    assert (picture[:7, :7] == 255).all()
-    assert not picture[7:].any()
+    assert (image[:7, :7] == 255).all()
+    assert not image[7:].any()
     assert (drawn[4:24, 4:24] == 255).all()
     assert drawn.sum() == 20 * 20 * 255
 
@@ -154,7 +154,7 @@ def test_only_characters_in_grey_are_centred(classes, shape, expected):
         ("GET", "/nothing", None, {}, 404, "nothing at /nothing"),
         ("POST", "/", b"", {}, 404, "nothing at /"),
         ("GET", "/predict", None, {}, 404, "nothing at /predict"),
-        ("POST", "/predict", b"no picture", {}, 400, "the image: not an image that can be read"),
+        ("POST", "/predict", b"no image", {}, 400, "the image: not an image that can be read"),
         ("POST", "/predict?drawn=1", b"", {}, 400, "the drawing: not an image that can be read"),
         ("POST", "/predict", None, {"Content-Length": "-1"}, 411, "no Content-Length"),
         ("POST", "/predict", None, {"Content-Length": "99999999999"}, 413, "more than 16 MB"),
@@ -257,7 +257,7 @@ def test_a_stroke_gives_a_prediction_and_the_keyboard_clears_it(server, browser)
 def test_a_chosen_picture_is_classified(browser, tmp_path):
     """Of a colour classifier, whose page says so; a file that is none is reported there."""
     (tmp_path / "red.png").write_bytes(png(np.full((40, 30, 3), (255, 0, 0), np.uint8)))
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     with serving(untrained(("cat", "<b>dog</b>"), (3, 16, 16)), "pets") as server:
         open_page(browser, server)
         assert browser.find_element(By.ID, "about").text == (

@@ -1,24 +1,18 @@
 """Which part of the project may import which."""
 
-import ast
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import PROJECT
+from tests.imports import imported_names
 
 DOORS = {"stages", "commands", "benchmarks", "tests"}
 
 
 def imported_modules(path: Path) -> set[str]:
-    """The dotted names of the project's modules that the file imports, inside functions too."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.split(".")[0] in DOORS | {"src"}}
+    """The dotted names of the project's modules that the file imports."""
+    return {name for name in imported_names(path) if name.split(".")[0] in DOORS | {"src"}}
 
 
 def modules_of(package: str) -> list[str]:

@@ -112,7 +112,9 @@ def test_name_that_is_not_text_is_named(folder):
         ),
         ({"train.csv": "x.png,a,test\n", "other.csv": ""}, "two layouts at once"),
         ({"all.zip": "x", "a/0.png": "x"}, "two layouts at once: all.zip, and next to it a"),
-        ({"a.zip": b"", "b.zip": b""}, "two layouts at once: a.zip, and next to it b.zip"),
+        ({"a.zip": b"", "b.zip": b""}, "two layouts at once: a.zip, b.zip; expected one archive, or one per split"),
+        ({"train.zip": b"", "training.zip": b""}, "two layouts at once: train.zip, training.zip; expected one archive"),
+        ({"val.zip": b"", "test.zip": b""}, "two layouts at once: test.zip, val.zip; expected one archive"),
         (
             {"all.7z": b"7z"},
             "all.7z: next to the folders; expected images in one folder per class, or a CSV, or archives alone",

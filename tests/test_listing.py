@@ -49,3 +49,16 @@ def test_wrong_classes_are_named(folder, files, expected):
     for name, content in files.items():
         put(folder, name, content)
     assert expected in problems_of(folder)
+
+
+@pytest.mark.parametrize(("split", "few", "enough"), [("", 2, 3), ("train/", 1, 2)])
+def test_class_that_train_will_refuse_is_said_before(folder, capsys, split, few, enough):
+    """Too small to hold one out for validation: known while the images are read, not only after normalizing them."""
+    for name, count in (("a", 5), ("b", few), ("c", enough)):
+        for i in range(count):
+            put(folder, f"{split}{name}/{i}.png", png(i))
+        if split:
+            put(folder, f"test/{name}/0.png", png(9))
+    load(folder)
+    warning = "warning: classes with 1 image to train on: 1, 'b'; train can't hold one out for validation: add images"
+    assert warning in capsys.readouterr().out

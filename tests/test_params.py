@@ -4,6 +4,8 @@ import re
 
 import pytest
 import yaml
+from dvc.parsing.context import Context
+from dvc.utils.serialize import loads_yaml
 
 from src.errors import MnistryError
 from src.params import Params, read_params
@@ -103,6 +105,71 @@ def test_dataset_that_a_shell_would_read_is_refused(write_params, name):
     """It becomes part of the stages' command lines."""
     with pytest.raises(MnistryError, match="expected a folder's name of letters, digits"):
         read_params(write_params(dataset=name))
+
+
+NAMES_AS_WRITTEN = ["2024", "0", "no", "No", "OFF", "yes", "on", "true", "false", "y", "3d", "1e3d", "_1", "nan", "1-2"]
+OTHER_THAN_WRITTEN = [
+    "1e3",
+    "1E+3",
+    "1.5e3",
+    "1_0e3",
+    "1.10",
+    "1.",
+    "007",
+    "08",
+    "0o17",
+    "0x1f",
+    "1_000",
+    "True",
+    "FALSE",
+    "null",
+]
+
+
+def write_dataset(path, written):
+    """Write the dataset's name into params.yaml just as it is given; the file's text."""
+    text = path.read_text("utf-8")
+    text = re.sub(r"^dataset: .*$", lambda _: f"dataset: {written}", text, count=1, flags=re.MULTILINE)
+    path.write_text(text, "utf-8")
+    return text
+
+
+@pytest.mark.parametrize("quote", ["", "'", '"'])
+@pytest.mark.parametrize("name", NAMES_AS_WRITTEN + OTHER_THAN_WRITTEN)
+def test_dataset_is_what_dvc_puts_into_commands(write_params, name, quote):
+    """With and without quotes, whatever PyYAML makes of it; where DVC takes another name than is written, no name."""
+    path = write_params()
+    text = write_dataset(path, f"{quote}{name}{quote}")
+    if quote or name in NAMES_AS_WRITTEN:
+        assert read_params(path).dataset == name
+        assert Context(loads_yaml(text)).resolve("data/${dataset}") == f"data/{name}"
+    else:
+        assert Context(loads_yaml(text)).resolve("data/${dataset}") != f"data/{name}"
+        with pytest.raises(MnistryError) as error:
+            read_params(path)
+        assert f"; write '{name}' in quotes, with -S as 'dataset=\"{name}\"'" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        # What DVC makes of `-S dataset=1e3`.
+        ("1000.0", "dataset is 1000.0; YAML reads 1000.0 as a number; write '1000.0' in quotes"),
+        ("2024-05-01", "dataset is 2024-05-01; YAML reads 2024-05-01 as a date; write '2024-05-01' in quotes"),
+        ("True", "dataset is True; YAML reads True as true; write 'True' in quotes"),
+        ("1:30", "dataset is 1:30; expected a folder's name of letters, digits"),
+        ("-5", "dataset is -5; expected a folder's name of letters, digits"),
+        ("", "dataset is empty; expected text"),
+        ("[2024]", "dataset is [2024]; expected text"),
+    ],
+)
+def test_dataset_that_is_no_text_says_what_to_write(write_params, written, expected):
+    """In quotes only what is a name then."""
+    path = write_params()
+    write_dataset(path, written)
+    with pytest.raises(MnistryError) as error:
+        read_params(path)
+    assert str(error.value).startswith(f"{path}: {expected}")
 
 
 @pytest.mark.parametrize("section", ["seed", "models", "train"])

@@ -184,7 +184,7 @@ def test_experiment_runs_what_its_param_concerns_and_is_compared(clone):
 
 
 def test_page_of_plots_is_drawn_without_a_network(clone, tmp_path):
-    """All charts and pictures, the confusion matrix's counts too, with nothing from elsewhere."""
+    """All charts and figures, the confusion matrix's counts too, with nothing from elsewhere."""
     with open_browser(tmp_path) as browser:
         assert "dvc_plots/index.html: open it in a browser" in clone.run("python", "-m", "commands.report")
         # One file, wherever it is moved to.
@@ -193,7 +193,7 @@ def test_page_of_plots_is_drawn_without_a_network(clone, tmp_path):
         # Charts are drawn one after another.
         WebDriverWait(browser, 20).until(lambda page: len(page.find_elements("css selector", "svg.marks")) >= 8)
         assert len(browser.find_elements("css selector", "svg.marks")) == 8
-        assert all(picture.get_property("naturalWidth") for picture in browser.find_elements("css selector", "img"))
+        assert all(figure.get_property("naturalWidth") for figure in browser.find_elements("css selector", "img"))
         assert len(browser.find_elements("css selector", "img")) == 10
         loaded = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
         assert not [url for url in loaded if not url.startswith("file:")]
@@ -275,8 +275,8 @@ def test_own_images_go_from_dvc_add_to_a_confusion_matrix(clone):
 
 
 @pytest.mark.parametrize("added", [False, True])
-def test_recovery_after_a_failed_run_keeps_new_pictures(clone, added):
-    """`dvc exp run` itself brings flowers.dvc up to date; going back on that would delete the picture."""
+def test_recovery_after_a_failed_run_keeps_new_images(clone, added):
+    """`dvc exp run` itself brings flowers.dvc up to date; going back on that would delete the image."""
     folder = clone.path / "data/sources/flowers"
     for i in range(4):
         (folder / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)

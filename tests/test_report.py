@@ -28,7 +28,7 @@ def test_epochs_without_a_figure_are_not_drawn_as_zero():
 
 @pytest.mark.parametrize("template", ["confusion_counts", "confusion_shares"])
 def test_confusion_matrices_have_the_classes_in_their_order(template):
-    """Not by the alphabet: 2 before 10, and `z` where it stands among the classes."""
+    """Not by the alphabet: 2 before 10, and `z` where it is among the classes."""
     names = ["z", "2", "10", "a"]
     rows = [{"actual": a, "predicted": p, "count": (a == p) * 3} for a in names for p in names]
     texts = re.findall("<text[^>]*>([^<]*)</text>", drawn(template, rows, x="predicted", y="actual"))

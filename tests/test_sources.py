@@ -2,7 +2,10 @@
 
 import pytest
 
-from tests.image_files import png, problems_of, put, put_classes
+from src.errors import MnistryError
+from src.sources import open_source
+from tests.conftest import PROJECT
+from tests.image_files import load, png, problems_of, put, put_classes
 
 
 @pytest.mark.parametrize("target", ["../../outside.yaml", "nowhere.yaml", "/nowhere.yaml"])
@@ -30,3 +33,22 @@ def test_wrong_source_yaml_is_named(folder, files, expected):
     for name, content in files.items():
         put(folder, name, content)
     assert expected in problems_of(folder)
+
+
+def test_source_yml_is_source_yaml(folder):
+    """The other usual ending, for a user's images and for every other source."""
+    put_classes(folder, "a", "b")
+    put(folder, "source.yml", "class_names: [b, a]\n")
+    assert load(folder)[0] == ("b", "a")
+    digits = folder.parent / "digits"
+    put(digits, "source.yml", (PROJECT / "data/sources/digits/source.yaml").read_bytes())
+    assert len(load(digits)[0]) == 10
+
+
+def test_source_yaml_and_source_yml_are_refused(folder):
+    """One of them would be ignored."""
+    put_classes(folder, "a", "b")
+    for name in ("source.yaml", "source.yml"):
+        put(folder, name, "color: rgb\n")
+    with pytest.raises(MnistryError, match=r"both source\.yaml and source\.yml; keep one of them"):
+        open_source(folder)

@@ -40,7 +40,9 @@ def project(tmp_path, monkeypatch, write_params):
 def normalized(project):
     """The digits, downloaded and normalized."""
     download.main(project / "data/sources/digits", project / "raw/digits")
-    normalize.main(project / "raw/digits", project / "normalized", project / "figures/dataset")
+    normalize.main(
+        project / "raw/digits", project / "normalized", project / "dataset.json", project / "figures/dataset"
+    )
     return project / "normalized"
 
 
@@ -87,7 +89,7 @@ def test_stages_write_what_the_design_promises(project, normalized):
     assert sum(int(row["count"]) for row in confusion) == summary["images"] == len(predictions) == 359
     wrong = sum(int(row["count"]) for row in confusion if row["actual"] != row["predicted"])
     assert wrong == summary["errors"] == sum(row["actual"] != row["predicted"] for row in predictions)
-    assert list(predictions[0]) == ["image", "actual", "predicted", "probability", "probability_of_actual"]
+    assert list(predictions[0]) == ["image", "file", "actual", "predicted", "probability", "probability_of_actual"]
     assert all(
         row["probability"] == row["probability_of_actual"] for row in predictions if row["actual"] == row["predicted"]
     )
@@ -101,7 +103,7 @@ def test_stages_write_what_the_design_promises(project, normalized):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_colour_goes_through_every_stage_with_every_model(project, write_params, model):
-    """FakeData of torchvision at 3x32x32: random pictures, so nothing to learn, but the shapes have to fit."""
+    """FakeData of torchvision at 3x32x32: random images, so nothing to learn, but the shapes have to fit."""
     write_params(model=model, **{f"models__{model}__epochs": 1})
     source = project / "fake"
     source.mkdir()
@@ -109,7 +111,7 @@ def test_colour_goes_through_every_stage_with_every_model(project, write_params,
     arguments = "arguments: {image_size: [3, 32, 32], num_classes: 2}\n"
     (source / "source.yaml").write_text(f"torchvision: FakeData\n{arguments}{splits}")
     download.main(source, project / "raw/fake")
-    normalize.main(project / "raw/fake", project / "normalized", project / "figures/dataset")
+    normalize.main(project / "raw/fake", project / "normalized", project / "dataset.json", project / "figures/dataset")
     assert np.load(project / "normalized/train_images.npy").shape == (20, 3, 32, 32)
     files = [project / name for name in ("c.safetensors", "train.json", "history.csv")]
     train.main(project / "normalized", *files)
@@ -200,7 +202,7 @@ def test_dataset_that_dvc_tracks_passes_the_check(project, write_params, capsys)
 
 
 def test_file_in_place_of_a_folder_is_named(project, write_params):
-    """As `dvc import-url` leaves an archive where it isn't told a folder."""
+    """As `dvc import-url` leaves an archive where it isn't given a folder."""
     (project / "sources").mkdir()
     for name in ("flowers", "flowers.dvc"):
         (project / "sources" / name).touch()
@@ -223,7 +225,7 @@ def test_bad_pictures_end_download_with_a_list(project):
     source = project / "flowers"
     for name in ("a/0.png", "a/1.png", "b/0.png"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).write_bytes(b"no picture")
+        (source / name).write_bytes(b"no image")
     status, output = run_python(project, "-m", "stages.download", str(source), str(project / "raw/flowers"))
     assert status == 1
     assert output.startswith("error: flowers: 4 problems; nothing was written\n  class 'b' has 1 image")
@@ -260,7 +262,7 @@ def interrupted(items, **_):
     ],
 )
 def test_kill_in_the_middle_leaves_nothing_to_trust(project, stage, patch):
-    """Amid the packing of pictures and the writing of arrays; the next run gives what an undisturbed one gives."""
+    """Amid the packing of images and the writing of arrays; the next run gives what an undisturbed one gives."""
     source = project / "flowers"
     for i in range(40):
         path = source / "ab"[i % 2] / f"{i}.png"
@@ -270,7 +272,10 @@ def test_kill_in_the_middle_leaves_nothing_to_trust(project, stage, patch):
     if stage == "download":
         folders, outputs = [source], [project / "raw/flowers"]
     else:
-        folders, outputs = [project / "whole/flowers"], [project / "raw/flowers", project / "figures"]
+        folders, outputs = (
+            [project / "whole/flowers"],
+            [project / "raw/flowers", project / "dataset.json", project / "figures"],
+        )
     status, output = run_python(project, "-c", KILLED.format(stage=stage, patch=patch), *map(str, folders + outputs))
     assert status == -signal.SIGKILL, output
     assert [path.name for path in (project / "raw").iterdir()] == [".flowers.partial"]
@@ -286,7 +291,7 @@ def test_kill_in_the_middle_leaves_nothing_to_trust(project, stage, patch):
 def test_every_stage_refuses_wrong_params_before_it_writes(project, write_params, stage):
     """Whichever runs first checks all of params.yaml, other stages' params too."""
     write_params(models__cnn__epochs=-1)
-    count = {"check": 2, "download": 2, "normalize": 3, "train": 4, "evaluate": 6}[stage]
+    count = {"check": 2, "download": 2, "normalize": 4, "train": 4, "evaluate": 6}[stage]
     result = run(project, f"stages.{stage}", *(f"nothing/{i}" for i in range(count)))
     assert result.returncode == 1
     assert result.stderr == "error: params.yaml: models.cnn.epochs is -1; expected a number of at least 1\n"
@@ -309,7 +314,7 @@ def test_wrong_number_of_paths_shows_the_usage(project):
 
 
 def test_system_errors_and_interrupts_end_without_a_traceback(monkeypatch):
-    """A full disk is the user's to mend; Ctrl-C exits with 130."""
+    """A full disk is the user's to fix; Ctrl-C exits with 130."""
 
     def full_disk():
         raise OSError(28, "No space left on device", "data/raw/x")

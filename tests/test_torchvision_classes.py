@@ -187,6 +187,24 @@ def test_class_without_download_in_colour(tmp_path):
     assert 0 <= dataset.splits["train"].labels.min() <= dataset.splits["train"].labels.max() < 7
 
 
+def test_source_yaml_may_name_a_validation_split(tmp_path):
+    """PCAM and others have one; its images are opened with arguments of their own."""
+    sizes = {"train": {"size": 20}, "validation": {"size": 7}, "test": {"size": 9}}
+    arguments = {"image_size": [1, 4, 4], "num_classes": 3}
+    source_of(tmp_path, torchvision="FakeData", arguments=arguments, **sizes).download(raw_folder(tmp_path))
+    dataset, images = read(raw_folder(tmp_path))
+    assert {name: len(split) for name, split in images.items()} == {"train": 20, "validation": 7, "test": 9}
+    assert dataset.splits["validation"].files[6] == "validation/6"
+
+
+def test_empty_validation_split_is_named(tmp_path):
+    """As the others are."""
+    sizes = {"train": {"size": 2}, "validation": {"size": 0}, "test": {"size": 2}}
+    source_of(tmp_path, torchvision="FakeData", **sizes).download(raw_folder(tmp_path))
+    with pytest.raises(MnistryError, match="tiny: no images in the validation split; fix validation in source"):
+        read(raw_folder(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -82,14 +82,37 @@ def test_order_and_class_names_are_the_same_composed_and_decomposed(folder, tmp_
         (
             {f"{s}/{c}/{i}.png": png() for s in ("original", "augmented") for c in "ab" for i in range(2)},
             "images are two folders deep: which level are the classes? In source.yaml, class_level: 1 takes augmented, "
-            "original, class_level: 2 takes a, b",
+            "original, class_level: 2 takes a, b, class_level: [1, 2] takes augmented/a, augmented/b",
         ),
         (
             {f"Dataset/{c}/{i}.png": png() for c in range(3) for i in range(3)} | {"Examples/x.png": png()},
             "Dataset/ holds folders, Examples/ holds images: which level are the classes? In source.yaml, root: "
             "Dataset takes 0, 1, 2, class_level: 1 takes Dataset, Examples",
         ),
-        ({f"{c}/{i}.png": png() for c in "ab" for i in range(2)} | {"a/c/0.png": png()}, "a/ holds folders, a/ holds"),
+        (
+            {f"{day}/{c}/{i}.png": png() for day, c in (("d1", "a"), ("d2", "b"), ("d3", "a")) for i in range(2)},
+            "class_level: 1 takes d1, d2, d3, class_level: 2 takes a, b",
+        ),
+        (
+            {f"{s}/{c}/x/{i}.png": png() for s in "cd" for c in ("a", "b") for i in range(2)},
+            "images are three folders deep: which level are the classes? In source.yaml, class_level: 1 takes c, d, "
+            "class_level: 2 takes a, b, class_level: [1, 2, 3] takes c/a/x",
+        ),
+        *(
+            (
+                {f"{name}/{i}.png": png(i) for name in names for i in range(3)},
+                f"{', '.join(names)}: folders of images, none of them named like a class; expected a folder per class",
+            )
+            for names in (("test", "train"), ("test_images", "train_images"), ("part1", "part2"), ("images", "masks"))
+        ),
+        (
+            {f"{s}/{c}/0.png": png() for s in ("car", "train") for c in "ab"},
+            "two layouts at once: train/, and next to them car/; move it away or into them, or say class_level: 1",
+        ),
+        (
+            {f"{c}/{i}.png": png() for c in "ab" for i in range(2)} | {"a/c/0.png": png()},
+            "a/ holds images and folders, such as a/c/",
+        ),
         ({f"{c}/{i}.png": png() for c in "ab" for i in range(3)} | {"x.png": png()}, "x.png: next to the folders"),
         (
             {f"{s}/{c}/0.png": png() for s in ("train", "test") for c in "ab"} | {"test/x.png": png()},
@@ -174,12 +197,71 @@ def test_splits_inside_of_the_classes(folder):
     assert {split: len(images[1]) for split, images in splits.items()} == {"train": 8, "test": 4}
 
 
+def test_test_images_in_a_folder_without_a_class_are_passed_over(folder, capsys):
+    """Kaggle's test/unknown/, which ImageFolder needs; a test folder with a class of train/ is kept."""
+    put_classes(folder, "a", "b", split="train/", count=10)
+    put_classes(folder, "unknown", split="test/", count=3)
+    assert {split: len(images[1]) for split, images in load(folder)[2].items()} == {"train": 16, "test": 4}
+    assert "note: test/: images without folders of classes; passed over" in capsys.readouterr().out
+    put_classes(folder, "unknown", split="train/", count=10)
+    assert len(load(folder, "again")[2]["test"][1]) == 3
+
+
+@pytest.mark.parametrize("names", [("cats/images", "dogs/images"), ("cats/cats", "dogs/dogs"), ("0", "1")])
+def test_folders_in_folders_that_change_nothing_are_read(folder, names):
+    """Where all of them are called the same, and where each class has one; a number is a class's name."""
+    put_classes(folder, *names)
+    class_names, _, splits = load(folder)
+    assert class_names == tuple(name.partition("/")[0] for name in names)
+    assert len(splits["train"][1]) == 8
+
+
+def test_folders_without_images_are_passed_over(folder, capsys):
+    """A repository's documents and code; the line names the folders alone."""
+    put_classes(folder, "repository/data/a", "repository/data/b")
+    for name in ("docs/index.md", "code/train/main.py", "data/labels/0.txt"):
+        put(folder, f"repository/{name}", "x")
+    assert load(folder)[0] == ("a", "b")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "not images" in line]
+    assert lines == ["note: not images, passed over: repository/code/, repository/docs/, repository/data/labels/"]
+
+
+@pytest.mark.parametrize("name", ["car", "train"])
+def test_images_above_the_stated_level_are_a_problem(folder, name):
+    """They would be left out in silence."""
+    put_classes(folder, "car/a", "train/b")
+    put(folder, f"{name}/0.png", png())
+    put(folder, "source.yaml", "class_level: 2")
+    assert f"{name}/0.png: above the level of the classes" in problems_of(folder)
+
+
+@pytest.mark.parametrize("value", ["0", "[]", "[2, 1]", "[1, 1]", "x", "1.0", "true"])
+def test_wrong_class_level_is_named(folder, value):
+    """Levels count from 1, in their order."""
+    put_classes(folder, "a", "b")
+    put(folder, "source.yaml", f"class_level: {value}")
+    assert "; expected a level of folders, 1 or more, or several in their order, such as [1, 2]" in problems_of(folder)
+
+
+@pytest.mark.parametrize("names", [("car", "train"), ("car/x", "train/x"), ("test", "train")])
+def test_class_level_says_that_what_looks_like_splits_are_classes(folder, names):
+    """Vehicles, in folders or not, and even folders that could be nothing but splits."""
+    put_classes(folder, *names)
+    put(folder, "source.yaml", "class_level: 1")
+    assert load(folder)[0] == tuple(name.partition("/")[0] for name in names)
+
+
 @pytest.mark.parametrize(
     ("description", "classes"),
-    [("class_level: 1", ("Greek", "Latin")), ("class_level: 2", ("a", "b")), ("root: Latin", ("a", "b"))],
+    [
+        ("class_level: 1", ("Greek", "Latin")),
+        ("class_level: 2", ("a", "b")),
+        ("class_level: [1, 2]", ("Greek/a", "Greek/b", "Latin/a", "Latin/b")),
+        ("root: Latin", ("a", "b")),
+    ],
 )
 def test_source_yaml_says_which_level_is_the_class(folder, description, classes):
-    """Alphabets, or their characters, or one of the folders alone."""
+    """Alphabets, their characters, whatever the alphabet or not, or one of the folders alone."""
     for alphabet in ("Greek", "Latin"):
         put_classes(folder, "a", "b", split=f"{alphabet}/", count=4)
     put(folder, "source.yaml", description)
@@ -211,3 +293,11 @@ def test_classes_are_listed_before_anything_is_trained(folder, capsys):
     put_classes(folder, *(f"class{i:02}" for i in range(30)), count=2)
     load(folder, "again")
     assert "32 classes of 2 to 5 images: a, b, class00, ..., class29\n" in capsys.readouterr().out
+
+
+def test_links_to_folders_are_not_followed_in_circles(folder):
+    """Two of them, each to all that is above: every way through them would be a folder of its own."""
+    put_classes(folder, "cats/images", "dogs/images")
+    for name in ("one", "two"):
+        (folder / "cats/images" / name).symlink_to("../..")
+    assert "cats/images/one: not a file; remove it" in problems_of(folder)

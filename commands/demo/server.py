@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -176,8 +177,7 @@ def prepare(classifier: Classifier, file: io.BytesIO, drawn: bool, invert: bool)
     if drawn and takes_strokes(classifier):
         ink = decode_image(file, (1, CANVAS, CANVAS), "the drawing")[0]
         return centre_strokes(ink, *shape[1:])[None]
-    pixels = decode_image(file, shape, "the image")
-    return 255 - pixels if invert else pixels
+    return decode_image(file, shape, "the image", replace(classifier.dataset.decoding, invert=invert))
 
 
 def _json(content: object) -> tuple[str, bytes]:

@@ -70,6 +70,11 @@ def shorten(name: str, width: int) -> str:
     return name[:kept].rstrip() + "…"
 
 
+def shorten_start(name: str, width: int) -> str:
+    """The name, cut at its start: the end of a path says more."""
+    return name if len(name) <= width else "…" + name[len(name) - width + 1 :]
+
+
 def image_grid(images: np.ndarray, captions: Sequence[str], colours: Sequence[str] = (), columns: int = 4) -> Figure:
     """Images in rows, each under its caption.
 

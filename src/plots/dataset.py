@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from src.inspection import Pair, place_of
 from src.params import Figures
-from src.plots.base import BLUE, GREY, MOST_CLASSES, ORANGE, class_axis, image_grid, shorten, show_image
+from src.plots.base import BLUE, GREY, MOST_CLASSES, ORANGE, class_axis, image_grid, shorten, shorten_start, show_image
 
+MOST_PAIRS = 12
 LARGEST_WITH_VALUES = 40
 """Pixels per side of an image in which there is room for their values."""
 
@@ -49,6 +51,22 @@ def large_image(image: np.ndarray, title: str) -> Figure:
                 colour = "black" if values[y, x] > 127 else "white"
                 axis.text(x, y, f"{values[y, x]:.0f}", ha="center", va="center", fontsize=7, color=colour)
     return figure
+
+
+def suspicious_pairs(
+    images: Mapping[str, np.ndarray],
+    labels: Mapping[str, np.ndarray],
+    files: Mapping[str, Sequence[str]],
+    pairs: Sequence[Pair],
+    class_names: Sequence[str],
+) -> Figure:
+    """Pairs of images that are the same, or nearly, next to each other, with names and labels; the first dozen."""
+    shown = [place for pair in pairs[:MOST_PAIRS] for place in (pair.first, pair.second)]
+    captions = [
+        f"{shorten_start(place_of((split, i), files), 22)}\n{shorten(class_names[labels[split][i]], 18)}"
+        for split, i in shown
+    ]
+    return image_grid(np.stack([images[split][i] for split, i in shown]), captions, columns=4)
 
 
 def class_counts(counts: Mapping[str, np.ndarray], class_names: Sequence[str]) -> Figure:

@@ -8,15 +8,20 @@ from matplotlib.ticker import NullFormatter
 
 from src.evaluation import Evaluation
 from src.params import Figures
-from src.plots.base import BLUE, GREY, MOST_CLASSES, ORANGE, class_axis, image_grid, shorten
+from src.plots.base import BLUE, GREY, MOST_CLASSES, ORANGE, class_axis, image_grid, shorten, shorten_start
 
 
 def result_figures(
-    evaluation: Evaluation, images: np.ndarray, history: Sequence[Mapping[str, float]], settings: Figures
+    evaluation: Evaluation,
+    images: np.ndarray,
+    files: Sequence[str],
+    history: Sequence[Mapping[str, float]],
+    settings: Figures,
 ) -> Iterator[tuple[str, Figure]]:
     """Named figures of everything that evaluate measures, among them the images of `settings`.
 
-    images: the test split's, uint8 of shape (N, C, H, W). history: as for `learning_curves`.
+    images: the test split's, uint8 of shape (N, C, H, W). files: what they are called. history: as for
+    `learning_curves`.
     """
     names = evaluation.class_names
     yield "learning_curves", learning_curves(history)
@@ -28,7 +33,8 @@ def result_figures(
     drawn = generator.choice(len(images), min(settings.test_images, len(images)), replace=False)
     yield "predictions", predicted_images(evaluation, images, np.sort(drawn))
     if evaluation.errors:
-        yield "mistakes", predicted_images(evaluation, images, worst_mistakes(evaluation, settings.test_images))
+        worst = worst_mistakes(evaluation, settings.test_images)
+        yield "mistakes", predicted_images(evaluation, images, worst, files)
 
 
 def worst_mistakes(evaluation: Evaluation, most: int) -> np.ndarray:
@@ -37,13 +43,16 @@ def worst_mistakes(evaluation: Evaluation, most: int) -> np.ndarray:
     return wrong[np.argsort(-evaluation.probabilities[wrong].max(1), kind="stable")][:most]
 
 
-def predicted_images(evaluation: Evaluation, images: np.ndarray, indices: np.ndarray) -> Figure:
-    """The images at `indices`, each under its prediction and its label (T3)."""
+def predicted_images(
+    evaluation: Evaluation, images: np.ndarray, indices: np.ndarray, files: Sequence[str] = ()
+) -> Figure:
+    """The images at `indices`, each under its prediction and its label (T3), and its file where `files` are given."""
     names = [shorten(name, 14) for name in evaluation.class_names]
     captions, colours = [], []
     for i in indices:
         actual, predicted = evaluation.labels[i], evaluation.predicted[i]
-        captions.append(f"{names[predicted]}: {evaluation.probabilities[i].max():.1%}\nactual: {names[actual]}")
+        caption = f"{names[predicted]}: {evaluation.probabilities[i].max():.1%}\nactual: {names[actual]}"
+        captions.append(f"{caption}\n{shorten_start(files[i], 22)}" if files else caption)
         colours.append(BLUE if predicted == actual else ORANGE)
     return image_grid(images[indices], captions, colours)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from src.errors import MnistryError
 from src.sources.base import Source
+from src.sources.descriptions import find_description
 from src.sources.digits import DigitsSource
 from src.sources.images import ImagesSource
-from src.sources.paths import is_link_outside
 from src.sources.torchvision_classes import TorchvisionSource
 from src.yaml_files import read_keys
 
@@ -20,14 +20,14 @@ def open_source(folder: Path) -> Source:
     """
     if not folder.is_dir():
         raise MnistryError(f"{folder}: not a folder; expected one with a source.yaml or with images")
-    description = folder / "source.yaml"
-    if is_link_outside(description, folder) or (description.is_symlink() and not description.exists()):
-        raise MnistryError(f"{description}: a link out of its folder or to nothing; put the file itself there")
-    keys = read_keys(description) if description.exists() else set()
+    description = find_description(folder)
+    if description is None:
+        return ImagesSource(folder)
+    keys = read_keys(description)
     if "torchvision" in keys:
-        return TorchvisionSource.open(folder)
+        return TorchvisionSource.open(description)
     if "scikit_learn" in keys:
-        return DigitsSource.open(folder)
+        return DigitsSource.open(description)
     for key in sorted(map(str, keys)):
         if near := get_close_matches(key, ("torchvision", "scikit_learn"), cutoff=0.8):
             raise MnistryError(f"{description}: {key} is not a known key; did you mean {near[0]}?")

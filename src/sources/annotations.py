@@ -73,7 +73,7 @@ def _read(folder: Path, path: Path, split: str, encoding: str, findings: Finding
         return []
     try:
         table = read_table(path, encoding)
-        names = Names(folder, path.parent)
+        names = Names(folder, path.parent, split or split_of(path.stem))
         columns = find_columns(table, split, names)
     except MnistryError as error:
         findings.problem(str(error))
@@ -155,7 +155,8 @@ def find_columns(table: Table, split: str, names: Names) -> Columns | None:
     holds_files = [i for i in range(len(head)) if body and _share(names, [row[i] for row in body]) > 0.5]
     is_header = bool(known["path"] or known["label"]) or bool(holds_files and not names.exists(head[holds_files[0]]))
     if not is_header:
-        return _headless(table, split)
+        # A table of data frames has a column that counts the rows, before the one that holds the files.
+        return _headless(table, split, 1 if 1 in holds_files and _is_index(head[0], body, 0) else 0)
     if split:
         known["split"] = []
     for column, places in known.items():
@@ -181,13 +182,14 @@ def find_columns(table: Table, split: str, names: Names) -> Columns | None:
     return Columns(path[0], label[0], place, len(head), header=True)
 
 
-def _headless(table: Table, split: str) -> Columns:
-    """File, label and, where there are three columns, the split."""
-    count = len(table.rows[0][1])
-    if count == 3 and not split and any(split_of(row[2]) for _, row in table.rows if len(row) == 3):
-        return Columns(0, 1, 2, 3, header=False)
+def _headless(table: Table, split: str, first: int) -> Columns:
+    """File, label and, where there are three columns, the split. first: the column of the files."""
+    width = len(table.rows[0][1])
+    count = width - first
+    if count == 3 and not split and any(split_of(row[-1]) for _, row in table.rows if len(row) == width):
+        return Columns(first, first + 1, first + 2, width, header=False)
     if count == 2 or (count == 3 and split):
-        return Columns(0, 1, None, count, header=False)
+        return Columns(first, first + 1, None, width, header=False)
     raise MnistryError(_unknown(table, "path", "holds the files' names"))
 
 

@@ -1,5 +1,6 @@
 """Unpacking an archive that comes from anywhere."""
 
+import lzma
 import os
 import shutil
 import stat
@@ -14,12 +15,18 @@ from src.sources.findings import Findings
 from src.sources.listing import is_ignored
 from src.sources.paths import is_name_outside
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
 def is_archive(path: Path) -> bool:
     """Whether it is a file whose name is that of an archive which can be unpacked."""
     return path.name.lower().endswith(SUFFIXES) and path.is_file()
+
+
+def stem(archive: Path) -> str:
+    """The archive's name without the ending that says what kind it is."""
+    ending = max((suffix for suffix in SUFFIXES if archive.name.lower().endswith(suffix)), key=len)
+    return archive.name[: -len(ending)]
 
 
 def unpack(archive: Path, folder: Path) -> Path:
@@ -42,7 +49,7 @@ def unpack(archive: Path, folder: Path) -> Path:
         raise MnistryError(
             f"{archive}: member {name}: a file and a folder of the same name; rename one of them"
         ) from None
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, KeyError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, KeyError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             # Not the archive's fault, such as a full disk, or a name that is too long for this system.
             name = _inside(error.filename, folder) if error.filename else str(folder)

@@ -1,12 +1,14 @@
 """What every source of a dataset can do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
+
+from src.decoding import Decoding
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -18,20 +20,23 @@ class Split:
     """Images with their labels.
 
     labels: int64 in [0, K), shape (N,). chunks: the images in the same order, uint8 in [0, 255],
-    each chunk of shape (n, C, H, W); they can be iterated over once.
+    each chunk of shape (n, C, H, W); they can be iterated over once. files: what each image is called: its file's path
+    in the dataset's folder or archive, or its split and index there.
     """
 
     labels: np.ndarray
     chunks: Iterable[np.ndarray]
+    files: Sequence[str]
 
 
 @dataclass(frozen=True)
 class RawDataset:
-    """A dataset as its source gives it; shape is (C, H, W)."""
+    """A dataset as its source gives it; shape is (C, H, W). decoding: how other images are brought to that shape."""
 
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]
     splits: dict[SplitName, Split]
+    decoding: Decoding = field(default_factory=Decoding)
 
 
 class Source(Protocol):

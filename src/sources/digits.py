@@ -13,6 +13,7 @@ from pydantic import Field
 
 from src.errors import MnistryError
 from src.sources.base import RawDataset, Split
+from src.sources.descriptions import copy_description
 from src.sources.downloads import file_md5
 from src.splits import stratified_split
 from src.yaml_files import Number, Section, read_yaml
@@ -35,9 +36,9 @@ class DigitsSource:
     description: DigitsDescription
 
     @classmethod
-    def open(cls, folder: Path) -> "DigitsSource":
-        """The source that the folder's source.yaml describes."""
-        return cls(folder, read_yaml(folder / "source.yaml", DigitsDescription))
+    def open(cls, path: Path) -> "DigitsSource":
+        """The source that the source.yaml at this path describes."""
+        return cls(path.parent, read_yaml(path, DigitsDescription))
 
     def download(self, raw: Path) -> None:
         """Copy the file out of the installed package, and source.yaml."""
@@ -46,8 +47,8 @@ class DigitsSource:
         found = file_md5(package_file)
         if found != self.description.md5:
             raise MnistryError(f"{package_file}: MD5 {found}, expected {self.description.md5}; reinstall scikit-learn")
-        for file in (package_file, self.folder / "source.yaml"):
-            shutil.copyfile(file, raw / file.name)
+        shutil.copyfile(package_file, raw / package_file.name)
+        copy_description(self.folder, raw)
 
     @contextmanager
     def read(self, _: Path) -> Iterator[RawDataset]:
@@ -61,5 +62,8 @@ class DigitsSource:
         yield RawDataset(
             class_names=class_names,
             shape=(1, 8, 8),
-            splits={"train": Split(labels[train], [images[train]]), "test": Split(labels[test], [images[test]])},
+            splits={
+                "train": Split(labels[train], [images[train]], [f"digits/{i}" for i in train]),
+                "test": Split(labels[test], [images[test]], [f"digits/{i}" for i in test]),
+            },
         )

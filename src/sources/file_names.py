@@ -6,31 +6,35 @@ from pathlib import Path
 
 from src.sources.listing import image_files
 from src.sources.paths import is_name_outside
+from src.sources.split_names import split_of
 
 
 class Names:
     """The files of a dataset, by what a table may call them.
 
-    folder: the dataset's. base: the folder that the table is in.
+    folder: the dataset's. base: the folder that the table is in. split: the table's, if it says one.
     """
 
-    def __init__(self, folder: Path, base: Path):
-        self.folder, self.base = folder, base
+    def __init__(self, folder: Path, base: Path, split: str | None = None):
+        self.folder, self.base, self.split = folder, base, split
         self.note = ""
         """How the names are read, where they are not the files' paths."""
         self._by_name: dict[str, list[str]] | None = None
         self._indirect = False
 
     def learn(self, names: Sequence[str]) -> None:
-        """Decide how all of the names are read: as paths where any of them is one, else by the files' own names."""
+        """Decide how all of the names are read: as paths where any of them is one, else by the files' own names.
+
+        That takes half of the names to be found: others are then files that are missing.
+        """
         if any(self._direct(name) for name in names):
             return
-        found = [(name, self._candidate(name)) for name in names]
-        if not found or any(path is None for _, path in found):
+        found = [(name, path) for name in names if (path := self._candidate(name))]
+        if not found or 2 * len(found) < len(names):
             return
         self._indirect = True
         name, path = found[0]
-        self.note = f"{len(found)} of {len(found)} names are found by the files' own names: {name} is {path}"
+        self.note = f"{len(found)} of {len(names)} names are found by the files' own names: {name} is {path}"
 
     def find(self, name: str) -> str | None:
         """The file's path from the dataset's folder, or None."""
@@ -42,8 +46,11 @@ class Names:
 
     def hint(self, name: str) -> str:
         """What may help where the file isn't found."""
-        if (path := self._candidate(name)) is not None:
-            return f"; did you mean {path}?"
+        found = self._candidates(name)
+        if len(found) == 1:
+            return f"; did you mean {found[0]}?"
+        if found:
+            return f"; it may be {' or '.join(sorted(found)[:2])}: write the folder, too"
         return "; expected slashes in paths" if "\\" in name else ""
 
     def _direct(self, name: str) -> str | None:
@@ -60,7 +67,12 @@ class Names:
         return None
 
     def _candidate(self, name: str) -> str | None:
-        """The only file that has this name, with or without its extension, in whatever folder."""
+        """The only file that may be meant by its own name, in whatever folder."""
+        found = self._candidates(name)
+        return found[0] if len(found) == 1 else None
+
+    def _candidates(self, name: str) -> list[str]:
+        """The files that have this name, with or without their extension; in the table's split, or in no other."""
         if self._by_name is None:
             self._by_name = {}
             for path in image_files(self.base):
@@ -69,8 +81,12 @@ class Names:
                     self._by_name.setdefault(key, []).append(place)
         last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
         found = self._by_name.get(_key(last), [])
-        return found[0] if len(found) == 1 else None
+        if self.split is None:
+            return found
+        splits = {path: set(map(split_of, path.split("/")[:-1])) - {None} for path in found}
+        return [path for path in found if self.split in splits[path]] or [path for path in found if not splits[path]]
 
 
 def _key(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+    """The same however letters are composed, and in capitals or not, as on the systems where most tables are made."""
+    return unicodedata.normalize("NFC", name).casefold()

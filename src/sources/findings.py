@@ -51,6 +51,11 @@ def _shown(lines: Sequence[str]) -> list[str]:
     return [*map(printable, lines[:SHOWN]), *rest]
 
 
+def more_than(items: Sequence[object], shown: int) -> str:
+    """What to write after the first few of the items: how many others there are, if any."""
+    return f" and {len(items) - shown} more" if len(items) > shown else ""
+
+
 def printable(text: str) -> str:
     """The text on one line that any UTF-8 output takes: control characters and what is not text are escaped."""
     return "".join(

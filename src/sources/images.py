@@ -1,39 +1,44 @@
-"""A user's own images: one folder per class or CSV files of labels, as they are or in one archive."""
+"""A user's own images: one folder per class or CSV files of labels, as they are or in archives."""
 
+import shutil
 import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+import numpy as np
+from pydantic import AfterValidator, Field, PlainValidator, ValidationError, model_validator
 from tqdm import tqdm
 
-from src.decoding import measure_image
+from src.decoding import Decoding, measure_image, plain_grounds
 from src.errors import MnistryError
 from src.explanations import Expected
 from src.parallel import ordered_map
-from src.sources.archives import is_archive, unpack
+from src.sources.archives import is_archive, stem, unpack
 from src.sources.arrays import find_array_files, read_arrays
 from src.sources.base import RawDataset, Split
-from src.sources.findings import Findings, printable
-from src.sources.layouts import Reading, list_images
+from src.sources.descriptions import NAMES, find_description
+from src.sources.findings import Findings, more_than, printable
+from src.sources.layouts import Reading, is_table, list_images
 from src.sources.listing import (
     ImageFile,
     check_classes,
     complete_splits,
     image_files,
     is_ignored,
+    is_not_image,
     name_labels,
     sorted_classes,
 )
 from src.sources.packed import decode_packed, pack, read_packed
 from src.sources.paths import is_link_outside
+from src.sources.split_names import split_of
 from src.yaml_files import Number, Section, Tuple, read_yaml
 
 RESOLVED = "images.json"
@@ -52,6 +57,14 @@ def _composed(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _levels(value: object) -> tuple[int, ...]:
+    """The level, or the levels in their order; ValueError where they are something else."""
+    levels = value if isinstance(value, list) else [value]
+    if not levels or any(type(level) is not int or level < 1 for level in levels) or levels != sorted(set(levels)):
+        raise ValueError("expected a level of folders, 1 or more, or several in their order, such as [1, 2]")
+    return tuple(levels)
+
+
 class ImagesDescription(Section):
     """What can't be guessed about a user's images: an optional source.yaml next to them."""
 
@@ -66,11 +79,14 @@ class ImagesDescription(Section):
     split_seed: Annotated[int, Field(ge=0)] = 0
     root: str = "."
     """The folder inside that holds the images; the others are left out."""
-    class_level: Annotated[int, Field(ge=0, le=2)] = 0
-    """On which level of folders the classes are, below root or a split's folder; 0 where that is certain."""
-
+    class_level: Annotated[tuple[int, ...], PlainValidator(_levels)] = ()
+    """The levels of folders that name the classes, below root or a split's folder; none where that is certain."""
     encoding: str = ""
     """Of the tables; by default, UTF-8."""
+    fit: Literal["pad", "crop", "stretch"] = "pad"
+    """What is done with images of other proportions than image_size."""
+    transparent: Literal["auto", "black", "white"] = "auto"
+    """What is behind transparent parts; auto is black, or white where more images would be of one colour on black."""
 
     @property
     def reading(self) -> Reading:
@@ -89,6 +105,8 @@ class ResolvedImages(Section):
 
     class_names: Annotated[tuple[str, ...], Tuple]
     shape: Annotated[Shape, Tuple]
+    fit: Literal["pad", "crop", "stretch"]
+    transparent: Literal["black", "white"]
 
 
 @dataclass(frozen=True)
@@ -104,19 +122,21 @@ class ImagesSource:
         """
         findings = Findings()
         with tempfile.TemporaryDirectory(dir=raw) as scratch:
-            folder = self._unpacked(Path(scratch))
+            folder = self._unpacked(Path(scratch), findings)
             description = self._description(folder)
             images = list_all(folder, description, Path(scratch), findings)
             files = name_labels(images.files, description.class_names)
             class_names = description.class_names or sorted_classes({file.label for file in files})
             check_classes(files, class_names, findings, stated=bool(description.class_names))
-            shape = resolve_shape(description, images.measure(findings), findings)
+            measured = images.measure(findings)
+            shape = resolve_shape(description, measured.shapes, findings)
+            transparent = resolve_ground(description, measured, findings)
             findings.refuse(self.folder.name)
             findings.print_warnings()
             files = complete_splits(files, class_names, description.test_fraction, description.split_seed)
             print(describe_classes(files, class_names), flush=True)
             pack(files, images.contents, raw)
-        resolved = ResolvedImages(class_names=class_names, shape=shape)
+        resolved = ResolvedImages(class_names=class_names, shape=shape, fit=description.fit, transparent=transparent)
         (raw / RESOLVED).write_text(resolved.model_dump_json(), "utf-8")
 
     @contextmanager
@@ -130,37 +150,66 @@ class ImagesSource:
                 f"{self.folder / RESOLVED}: missing or damaged; run `dvc repro --force download`"
             ) from None
         packed = read_packed(self.folder, resolved.class_names)
+        decoding = Decoding(resolved.fit, resolved.transparent)
         yield RawDataset(
             resolved.class_names,
             resolved.shape,
             {
                 name: Split(
-                    split.labels, decode_packed(self.folder, split, resolved.shape, f"{self.folder.name} {name}")
+                    split.labels,
+                    decode_packed(self.folder, split, resolved.shape, decoding, f"{self.folder.name} {name}"),
+                    split.paths,
                 )
                 for name, split in packed.items()
             },
+            decoding,
         )
 
-    def _unpacked(self, scratch: Path) -> Path:
+    def _unpacked(self, scratch: Path, findings: Findings) -> Path:
+        """The folder of the images: the source's own, or what its archives and the tables next to them hold."""
         archives = [path for path in sorted(self.folder.iterdir()) if is_archive(path)]
         if not archives:
             return self.folder
-        others = sorted(
-            path.name
-            for path in self.folder.iterdir()
-            if not is_ignored(path) and path.name != "source.yaml" and path != archives[0]
-        )
-        if others:
+        tables = self._next_to(archives, findings)
+        for path in (*archives, *tables):
+            if is_link_outside(path, self.folder):
+                raise MnistryError(f"{path}: a link out of the dataset's folder; put the file itself there")
+        if len(archives) == 1 and not tables:
+            return unpack(archives[0], scratch)
+        for archive in archives:
+            (scratch / stem(archive)).mkdir()
+            unpack(archive, scratch / stem(archive))
+        for table in tables:
+            shutil.copyfile(table, scratch / table.name)
+        return scratch
+
+    def _next_to(self, archives: Sequence[Path], findings: Findings) -> list[Path]:
+        """The tables next to the archives, of which there is one, or one per split; raises MnistryError."""
+        splits = [split_of(stem(archive)) for archive in archives]
+        if len(archives) > 1 and (None in splits or "train" not in splits or len(set(splits)) < len(splits)):
             raise MnistryError(
-                f"{self.folder}: two layouts at once: {archives[0].name}, and next to it {', '.join(others[:5])}; "
-                "expected one archive alone, or none"
+                f"{self.folder}: two layouts at once: {', '.join(path.name for path in archives[:5])}; expected one "
+                "archive, or one per split, such as train.zip and test.zip"
             )
-        if is_link_outside(archives[0], self.folder):
-            raise MnistryError(f"{archives[0]}: a link out of the dataset's folder; put the file itself there")
-        return unpack(archives[0], scratch)
+        others = [
+            path
+            for path in sorted(self.folder.iterdir())
+            if not is_ignored(path) and path.name not in NAMES and path not in archives
+        ]
+        tables = [path for path in others if is_table(path)]
+        wrong = [path.name for path in others if path.is_dir() or not is_not_image(path)]
+        if wrong:
+            raise MnistryError(
+                f"{self.folder}: two layouts at once: {archives[0].name}, and next to it {', '.join(wrong[:5])}; "
+                "expected archives without images next to them, or images alone"
+            )
+        passed_over = [path.name for path in others if path not in tables]
+        if passed_over:
+            findings.note(f"not images, passed over: {', '.join(passed_over[:3])}{more_than(passed_over, 3)}")
+        return tables
 
     def _description(self, unpacked: Path) -> ImagesDescription:
-        found = [path for folder in {self.folder, unpacked} if (path := folder / "source.yaml").exists()]
+        found = [path for folder in {self.folder, unpacked} if (path := find_description(folder))]
         if len(found) == 2:
             raise MnistryError(f"{self.folder}: two source.yaml, next to the archive and in it; keep one of them")
         return read_yaml(found[0], ImagesDescription) if found else ImagesDescription()
@@ -170,12 +219,12 @@ class ImagesSource:
 class ListedImages:
     """All images of a dataset: their files, whether they exist or are made of arrays; contents, in the same order.
 
-    measure: says how many images have which (C, H, W), and adds to the findings what can't be decoded.
+    measure: looks at all of them, and adds to the findings what can't be decoded.
     """
 
     files: list[ImageFile]
     contents: Iterable[bytes]
-    measure: Callable[[Findings], Counter[Shape]]
+    measure: Callable[[Findings], "Measured"]
 
 
 def list_all(folder: Path, description: ImagesDescription, scratch: Path, findings: Findings) -> ListedImages:
@@ -187,13 +236,13 @@ def list_all(folder: Path, description: ImagesDescription, scratch: Path, findin
         return ListedImages(files, contents, partial(measure_all, folder, files))
     if next(image_files(folder), None):
         findings.problem(f"two layouts at once: {paths[0].name} with pixels, and image files; keep one of them")
-        return ListedImages([], (), lambda _: Counter())
+        return ListedImages([], (), lambda _: Measured())
     arrays = read_arrays(folder, paths, description.image_size, scratch, findings)
-    measures: Counter[Shape] = Counter()
+    measured = Measured()
     for each in arrays:
-        measures[each.shape] += len(each.labels)
+        measured.shapes[each.shape] += len(each.labels)
     files = [file for each in arrays for file in each.files()]
-    return ListedImages(files, chain.from_iterable(each.contents() for each in arrays), lambda _: measures)
+    return ListedImages(files, chain.from_iterable(each.contents() for each in arrays), lambda _: measured)
 
 
 def describe_classes(files: Sequence[ImageFile], class_names: Sequence[str]) -> str:
@@ -206,47 +255,87 @@ def describe_classes(files: Sequence[ImageFile], class_names: Sequence[str]) -> 
     return f"{len(class_names)} classes of {sizes[0]} to {sizes[-1]} images: {shown}"
 
 
-def measure_all(folder: Path, files: Sequence[ImageFile], findings: Findings) -> Counter[Shape]:
-    """Decode every image once and count how many have which (C, H, W); those that can't be decoded are problems."""
+@dataclass
+class Measured:
+    """What was found by decoding all images.
+
+    shapes: how many have which (C, H, W). plain: how many are of one colour with this ground behind transparent parts.
+    """
+
+    shapes: Counter[Shape] = field(default_factory=Counter)
+    plain: Counter[str] = field(default_factory=Counter)
+
+
+def measure_all(folder: Path, files: Sequence[ImageFile], findings: Findings) -> Measured:
+    """Decode every image once; those that can't be decoded are problems."""
     chunks = [files[start : start + 64] for start in range(0, len(files), 64)]
-    measures: Counter[Shape] = Counter()
+    measured = Measured()
     with tqdm(total=len(files), desc="checking images", unit="image", disable=None) as bar:
         for found, failures in ordered_map(partial(_measure_chunk, folder), chunks):
-            measures.update(found)
+            measured.shapes.update(found.shapes)
+            measured.plain.update(found.plain)
             for failure in failures:
                 findings.problem(failure)
-            bar.update(sum(found.values()) + len(failures))
-    return measures
+            bar.update(found.shapes.total() + len(failures))
+    return measured
 
 
-def _measure_chunk(folder: Path, files: Sequence[ImageFile]) -> tuple[Counter[Shape], list[str]]:
-    """The shapes of the images, and what is wrong with those that can't be decoded."""
-    measures: Counter[Shape] = Counter()
+def _measure_chunk(folder: Path, files: Sequence[ImageFile]) -> tuple[Measured, list[str]]:
+    """What the images are like, and what is wrong with those that can't be decoded."""
+    measured = Measured()
     failures = []
     for file in files:
         try:
-            measures[measure_image(folder / file.path, file.path)] += 1
+            measured.shapes[measure_image(folder / file.path, file.path)] += 1
+            measured.plain.update(plain_grounds(folder / file.path, file.path))
         except MnistryError as error:
             failures.append(str(error))
-    return measures, failures
+    return measured, failures
 
 
-def resolve_shape(description: ImagesDescription, measures: Counter[Shape], findings: Findings) -> Shape:
+def resolve_shape(description: ImagesDescription, shapes: Counter[Shape], findings: Findings) -> Shape:
     """The (C, H, W) that all images are brought to; a problem where their sizes differ and none is stated."""
-    color = "rgb" if any(channels == 3 for channels, _, _ in measures) else "grey"
+    color = "rgb" if any(channels == 3 for channels, _, _ in shapes) else "grey"
     channels = {"grey": 1, "rgb": 3}[color if description.color == "auto" else description.color]
     if description.image_size:
         return channels, *description.image_size
     sizes: Counter[tuple[int, int]] = Counter()
-    for (_, height, width), count in measures.items():
+    for (_, height, width), count in shapes.items():
         sizes[height, width] += count
-    # Of sizes that are equally common, the smallest first: not that of whichever image was first.
-    commonest = sorted(sizes, key=lambda size: (-sizes[size], size))
-    if len(commonest) > 1:
-        (height, width), second = commonest[:2]
+    if len(sizes) > 1:
+        height, width = suggested_size(sizes)
+        megabytes = sizes.total() * channels * height * width / 1e6
+        (low, high), (flat, wide) = ((min(sides), max(sides)) for sides in zip(*sizes, strict=True))
         findings.problem(
-            f"images of {len(sizes)} sizes: {sizes[height, width]} of {height}x{width} pixels (height x width), "
-            f"{sizes[second]} of {second[0]}x{second[1]}{', ...' if len(sizes) > 2 else ''}; "
-            f"state one in source.yaml, such as image_size: [{height}, {width}]"
+            f"images of {len(sizes)} sizes, {low} to {high} pixels high and {flat} to {wide} wide; state one in "
+            f"source.yaml, such as image_size: [{height}, {width}] (height and width), which takes {megabytes:,.1f} "
+            "MB; images keep their proportions, unless fit says otherwise"
         )
-    return channels, *(commonest[0] if commonest else (1, 1))
+    return channels, *(next(iter(sizes)) if sizes else (1, 1))
+
+
+def suggested_size(sizes: Counter[tuple[int, int]]) -> tuple[int, int]:
+    """A height and width that train: 64, or 32 for small images; square unless nearly all are long in one direction."""
+    heights, widths = (np.repeat([size[axis] for size in sizes], list(sizes.values())) for axis in (0, 1))
+    side = 64 if np.median(np.minimum(heights, widths)) >= 64 else 32
+    flat, tall = (np.quantile(ratio, 0.1) for ratio in (widths / heights, heights / widths))
+    return (side, 2 * side) if flat >= 1.5 else (2 * side, side) if tall >= 1.5 else (side, side)
+
+
+def resolve_ground(description: ImagesDescription, measured: Measured, findings: Findings) -> Literal["black", "white"]:
+    """What is put behind transparent parts: what the user says, else black, unless more images vanish on it."""
+    black, white = measured.plain["black"], measured.plain["white"]
+    if description.transparent != "auto":
+        if count := measured.plain[description.transparent]:
+            findings.warn(
+                f"{count} of {measured.shapes.total()} images are of one colour with {description.transparent} behind "
+                "their transparent parts"
+            )
+        return description.transparent
+    if black <= white:
+        return "black"
+    findings.note(
+        f"{black} of {measured.shapes.total()} images are of one colour with black behind their transparent parts, "
+        f"{white} with white: white is taken; transparent: black in source.yaml would change that"
+    )
+    return "white"

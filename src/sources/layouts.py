@@ -11,7 +11,7 @@ from src.sources.base import SPLITS
 from src.sources.findings import Findings
 from src.sources.listing import ImageFile, image_files, is_ignored
 from src.sources.paths import is_link_outside
-from src.sources.split_names import split_of
+from src.sources.split_names import is_unlabelled, split_of
 from src.sources.trees import list_tree
 
 NOT_TABLES = {"classes", "_classes", "class_names", "class_list", "class_dict", "sample_submission", "submission"}
@@ -24,7 +24,7 @@ class Reading:
     """What the user says about how a folder is to be read: as for `list_tree` and `list_annotations`."""
 
     root: str = "."
-    class_level: int = 0
+    levels: tuple[int, ...] = ()
     encoding: str = ""
 
 
@@ -37,7 +37,7 @@ def list_images(folder: Path, findings: Findings, reading: Reading = Reading()) 
         if not findings.problems:
             _check_unlisted(folder, files, " and ".join(sorted(path.name for _, path in tables)), findings)
     elif not findings.problems:
-        files = list_tree(folder, findings, reading.root, reading.class_level)
+        files = list_tree(folder, findings, reading.root, reading.levels)
     else:
         files = []
     inside = _readable(folder, files, findings)
@@ -49,7 +49,7 @@ def list_images(folder: Path, findings: Findings, reading: Reading = Reading()) 
 
 def find_tables(folder: Path, findings: Findings) -> list[tuple[str, Path]]:
     """The tables that list the images: one, or one per split, each with its split; none where folders say it all."""
-    tables = [path for path in sorted(folder.iterdir()) if _is_table(path)]
+    tables = [path for path in sorted(folder.iterdir()) if is_table(path)]
     others = [path for path in tables if path.stem.lower() in NOT_TABLES]
     tables = [path for path in tables if path not in others] or sorted(folder.glob("metadata.jsonl"))
     if others:
@@ -78,7 +78,8 @@ def _tables_inside(folder: Path) -> list[tuple[str, Path]]:
     return sorted(found, key=lambda each: SPLITS.index(each[0]))
 
 
-def _is_table(path: Path) -> bool:
+def is_table(path: Path) -> bool:
+    """Whether it is a file of the dataset whose name is that of a table."""
     return path.suffix.lower() in TABLE_SUFFIXES and not is_ignored(path) and path.is_file()
 
 
@@ -111,13 +112,17 @@ def _is_text(name: str) -> bool:
 
 
 def _check_unlisted(folder: Path, files: Sequence[ImageFile], csvs: str, findings: Findings) -> None:
-    """A folder from which the CSV files list no image is a problem; other images that they leave out, a warning."""
+    """A folder of which the tables list no image is a problem, unless it is the test's; other images are a warning."""
     listed = {file.path for file in files}
     used = {path.partition("/")[0] for path in listed}
     found = (path.relative_to(folder).as_posix() for path in image_files(folder))
     unlisted = sorted(path for path in found if path not in listed)
     other = sorted({path.partition("/")[0] for path in unlisted if "/" in path} - used)
-    if other:
-        findings.problem(f"two layouts at once: {csvs}, and images in {other[0]}/ that no row lists")
-    elif unlisted:
+    unlabelled = [name for name in other if is_unlabelled(name) or split_of(name) in ("validation", "test")]
+    for name in unlabelled:
+        findings.note(f"{name}/: images that no row of {csvs} lists; passed over")
+    if len(unlabelled) < len(other):
+        name = next(name for name in other if name not in unlabelled)
+        findings.problem(f"two layouts at once: {csvs}, and images in {name}/ that no row lists")
+    elif unlisted and not other:
         findings.warn(f"{csvs}: images without a row are left out: {len(unlisted)}, such as {unlisted[0]}")

@@ -22,6 +22,8 @@ OTHER_SUFFIXES = {
 }  # fmt: skip
 OTHER_NAMES = {"readme", "license", "licence", "copying", "authors", "changelog", "citation", "makefile", "notice"}
 """Files that come with many datasets and are no images."""
+MAYBE_NO_LABEL = {"na", "none", "-", "?"}
+"""What is written where there is no label, in small letters, unless it is a class's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +122,13 @@ def check_classes(
     if not files:
         return
     known, expected = set(class_names), ", ".join(class_names[:10]) + (", ..." if len(class_names) > 10 else "")
-    for file in files:
-        if file.label not in known:
-            findings.problem(f"{file.path}: label {file.label!r} is not a class; expected one of {expected}")
+    for label, path in {file.label: file.path for file in reversed(files) if file.label not in known}.items():
+        findings.problem(f"{path}: label {label!r} is not a class; expected one of {expected}")
+    for name in () if stated else class_names:
+        if name.lower() in MAYBE_NO_LABEL:
+            findings.warn(
+                f"class {name!r} may mean that there is no label; if so, fill the labels in or remove the rows"
+            )
     for names in () if stated else _alike(class_names):
         findings.problem(
             f"classes {' and '.join(map(repr, names))} differ in case, zeros, spaces or invisible characters alone; "
@@ -132,6 +138,15 @@ def check_classes(
         findings.problem(f"1 class ({class_names[0]}); expected two or more")
     # What isn't marked for validation or the test is to train on.
     counts = Counter((file.split if file.split in ("validation", "test") else "train", file.label) for file in files)
+    # One more where a test image is still to be drawn from them.
+    fewest = 2 if has_test(files) else 3
+    few = [name for name in class_names if fewest > counts["train", name] >= fewest - 1]
+    if few and not any(file.split == "validation" for file in files):
+        listed = ", ".join(map(repr, few[:10])) + (", ..." if len(few) > 10 else "")
+        findings.warn(
+            f"classes with 1 image to train on: {len(few)}, {listed}; train can't hold one out for validation: add "
+            "images, or set train.validation_fraction to 0"
+        )
     if has_test(files):
         _check_splits(counts, class_names, findings)
         return
@@ -160,7 +175,8 @@ def spelling(label: str) -> str:
     visible = "".join(char for char in unicodedata.normalize("NFKC", label) if unicodedata.category(char) != "Cf")
     plain = " ".join(visible.replace("_", " ").split())
     plain = plain if len(plain) == 1 else plain.casefold()
-    return plain.lstrip("0") or "0" if re.fullmatch("[0-9]+", plain) else plain
+    number = re.fullmatch(r"0*([0-9]+?)(\.0+)?", plain)
+    return number[1] if number else plain
 
 
 def _check_splits(counts: Counter[tuple[str, str]], class_names: Sequence[str], findings: Findings) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from src.decoding import decode_image
+from src.decoding import Decoding, decode_image
 from src.parallel import available_cores, ordered_map
 from src.sources.base import SPLITS, SplitName
 from src.sources.listing import ImageFile
@@ -26,11 +26,12 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class PackedSplit:
-    """Where a split's images are in `images.bin`, by first byte and size, and their labels; each int64, shape (N,)."""
+    """Where a split's images are in `images.bin`, by first byte and size, int64; their labels and their paths."""
 
     starts: np.ndarray
     sizes: np.ndarray
     labels: np.ndarray
+    paths: list[str]
 
 
 def pack(files: Sequence[ImageFile], contents: Iterable[bytes], raw: Path) -> None:
@@ -45,25 +46,29 @@ def pack(files: Sequence[ImageFile], contents: Iterable[bytes], raw: Path) -> No
 
 
 def read_packed(raw: Path, class_names: Sequence[str]) -> dict[SplitName, PackedSplit]:
-    """The splits that have images, each in the listing's order; 24 bytes of memory per image."""
+    """The splits that have images, each in the listing's order; 24 bytes of memory per image and its path."""
     index = {name: i for i, name in enumerate(class_names)}
-    columns: dict[str, tuple[array[int], ...]] = {split: (array("q"), array("q"), array("q")) for split in SPLITS}
+    numbers: dict[str, tuple[array[int], ...]] = {split: (array("q"), array("q"), array("q")) for split in SPLITS}
+    paths: dict[str, list[str]] = {split: [] for split in SPLITS}
     start = 0
     with (raw / LISTING).open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            for column, value in zip(
-                columns[row["split"]], (start, int(row["bytes"]), index[row["label"]]), strict=True
-            ):
+            values = (start, int(row["bytes"]), index[row["label"]])
+            for column, value in zip(numbers[row["split"]], values, strict=True):
                 column.append(value)
+            paths[row["split"]].append(row["path"])
             start += int(row["bytes"])
-    return {
-        split: PackedSplit(*(np.array(column, dtype=np.int64) for column in columns[split]))
-        for split in SPLITS
-        if columns[split][0]
-    }
+    return {split: _packed_split(numbers[split], paths[split]) for split in SPLITS if paths[split]}
 
 
-def decode_packed(raw: Path, split: PackedSplit, shape: tuple[int, int, int], description: str) -> Iterator[np.ndarray]:
+def _packed_split(numbers: "tuple[array[int], ...]", paths: list[str]) -> PackedSplit:
+    starts, sizes, labels = (np.array(column) for column in numbers)
+    return PackedSplit(starts, sizes, labels, paths)
+
+
+def decode_packed(
+    raw: Path, split: PackedSplit, shape: tuple[int, int, int], decoding: Decoding, description: str
+) -> Iterator[np.ndarray]:
     """The images in chunks of uint8, shape (n, C, H, W), decoded on all cores, with a progress bar."""
     count = len(split.labels)
     # Enough chunks to keep all cores at work until the end.
@@ -71,15 +76,15 @@ def decode_packed(raw: Path, split: PackedSplit, shape: tuple[int, int, int], de
     places = np.stack([split.starts, split.sizes], axis=1)
     chunks = [places[start : start + size] for start in range(0, count, size)]
     with tqdm(total=count, desc=description, unit="image", disable=None) as bar:
-        for images in ordered_map(partial(_decode_places, raw / IMAGES, shape), chunks):
+        for images in ordered_map(partial(_decode_places, raw / IMAGES, shape, decoding), chunks):
             yield images
             bar.update(len(images))
 
 
-def _decode_places(path: Path, shape: tuple[int, int, int], places: np.ndarray) -> np.ndarray:
+def _decode_places(path: Path, shape: tuple[int, int, int], decoding: Decoding, places: np.ndarray) -> np.ndarray:
     images = np.empty((len(places), *shape), dtype=np.uint8)
     with path.open("rb") as file:
         for image, (start, size) in zip(images, places.tolist(), strict=True):
             file.seek(start)
-            image[:] = decode_image(io.BytesIO(file.read(size)), shape, f"{path}, byte {start}")
+            image[:] = decode_image(io.BytesIO(file.read(size)), shape, f"{path}, byte {start}", decoding)
     return images

@@ -12,13 +12,16 @@ WORDS: dict[str, SplitName] = {
 }  # fmt: skip
 UNLABELLED = {"pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled", "unknown"}
 """Words in the names of folders whose images have no labels."""
-WHATEVER = {"image", "images", "img", "imgs", "data", "all", "picture", "pictures", "photo", "photos", "set"}
+WHATEVER = {
+    "image", "images", "img", "imgs", "data", "dataset", "all", "picture", "pictures", "photo", "photos", "set",
+    "part", "batch", "fold", "chunk", "mask", "masks", "label", "labels", "annotation", "annotations",
+}  # fmt: skip
 """Words that say nothing about a folder's images."""
 
 
 def words_of(name: str) -> list[str]:
     """The words of a name, in small letters: `train` and `images` of train_images, TrainImages and train-images2."""
-    return re.findall("[a-z]+", re.sub("([a-z])([A-Z])", r"\1 \2", name).lower())
+    return re.findall(r"[^\W\d_]+", re.sub("([a-z])([A-Z])", r"\1 \2", name).lower())
 
 
 def split_of(name: str) -> SplitName | None:
@@ -33,5 +36,6 @@ def is_unlabelled(name: str) -> bool:
 
 
 def says_no_class(name: str) -> bool:
-    """Whether no word of the name can be that of a class: `images`, `test`, `unknown`, `test_images`."""
-    return all(word in WORDS or word in UNLABELLED or word in WHATEVER for word in words_of(name))
+    """Whether no word of the name can be that of a class: `images`, `test`, `unknown`, `part2`."""
+    words = words_of(name)
+    return bool(words) and all(word in WORDS or word in UNLABELLED or word in WHATEVER for word in words)

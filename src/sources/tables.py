@@ -24,7 +24,7 @@ class Table:
 
 
 def read_table(path: Path, encoding: str = "") -> Table:
-    """The file's rows, without empty ones, rows of separators alone and a column that is empty in all of them.
+    """The file's rows, without those that are empty or separators alone, and without empty columns at the end.
 
     encoding: what the text is in; by default, UTF-8, or what the file's first bytes say. Raises MnistryError.
     """
@@ -33,10 +33,9 @@ def read_table(path: Path, encoding: str = "") -> Table:
     rows = [(line, cells) for line, cells in rows if any(cells)]
     if not rows:
         raise MnistryError(f"{path.name}: empty; expected one row per image: file name, label")
-    widths = {len(cells) for _, cells in rows}
-    if len(widths) == 1 and not any(cells[-1] for _, cells in rows):
-        rows = [(line, cells[:-1]) for line, cells in rows]
-    return Table(path.name, rows)
+    # Behind the last column, some programs write one more separator, in all rows or in those after the header.
+    width = max(i + 1 for _, cells in rows for i, cell in enumerate(cells) if cell)
+    return Table(path.name, [(line, cells[:width]) for line, cells in rows])
 
 
 def _text(path: Path, encoding: str) -> str:

@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,7 +17,8 @@ from tqdm import tqdm
 
 from src.errors import MnistryError, suggest
 from src.sources.archives import is_archive
-from src.sources.base import RawDataset, Split
+from src.sources.base import RawDataset, Split, SplitName
+from src.sources.descriptions import copy_description
 from src.sources.downloads import Downloads, NotFetchedError, file_md5
 from src.sources.listing import is_ignored
 from src.yaml_files import Section, Tuple, read_yaml
@@ -34,8 +34,10 @@ class TorchvisionDescription(Section):
     torchvision: str
     """The class."""
     arguments: dict[str, Any] = Field(default_factory=dict)
-    """Those of both splits; lists become tuples."""
+    """Those of all splits; lists become tuples."""
     train: dict[str, Any]
+    validation: dict[str, Any] | None = None
+    """None where the class has no validation split of its own."""
     test: dict[str, Any]
     class_names: Annotated[tuple[str, ...], Tuple] = ()
     """Instead of torchvision's own, or of the labels where it has none."""
@@ -45,6 +47,14 @@ class TorchvisionDescription(Section):
     """Whether the source stores images mirrored on their diagonal."""
     mirrors: Annotated[tuple[str, ...], Tuple] = ()
     """Folders or URLs that hold the archives under their names; they are tried before torchvision's."""
+
+    @property
+    def splits(self) -> dict[SplitName, dict[str, Any]]:
+        """The arguments of each split that the source has."""
+        given: dict[SplitName, dict[str, Any] | None] = {
+            "train": self.train, "validation": self.validation, "test": self.test
+        }  # fmt: skip
+        return {split: arguments for split, arguments in given.items() if arguments is not None}
 
 
 @dataclass(frozen=True)
@@ -60,9 +70,9 @@ class TorchvisionSource:
         return self.folder.name
 
     @classmethod
-    def open(cls, folder: Path) -> "TorchvisionSource":
-        """The source that the folder's source.yaml describes."""
-        return cls(folder, read_yaml(folder / "source.yaml", TorchvisionDescription))
+    def open(cls, path: Path) -> "TorchvisionSource":
+        """The source that the source.yaml at this path describes."""
+        return cls(path.parent, read_yaml(path, TorchvisionDescription))
 
     def download(self, raw: Path) -> None:
         """Fetch the archives from MNISTRY_MIRROR, its mirrors or where torchvision finds them; copy source.yaml."""
@@ -82,7 +92,7 @@ class TorchvisionSource:
                 downloads.fetch(url, archive, md5)
 
         with self._unpacked(raw, raw, fetch) as root:
-            for split in ("train", "test"):
+            for split in self.description.splits:
                 try:
                     self._open(split, root)
                 except MnistryError:
@@ -92,7 +102,7 @@ class TorchvisionSource:
                     raise NotFetchedError(downloads.report()) from None
         if not any(raw.iterdir()) and "download" in inspect.signature(self._class()).parameters:
             raise MnistryError(f"{self.dataset}: torchvision's {self.description.torchvision} has no plain download")
-        shutil.copyfile(self.folder / "source.yaml", raw / "source.yaml")
+        copy_description(self.folder, raw)
 
     @contextmanager
     def read(self, scratch: Path) -> Iterator[RawDataset]:
@@ -103,27 +113,27 @@ class TorchvisionSource:
                 raise MnistryError(f"{archive}: missing or damaged; run `dvc repro --force download`")
 
         with self._unpacked(self.folder, scratch, verify) as root:
-            train, test = self._open("train", root), self._open("test", root)
-            class_names = self.description.class_names or tuple(getattr(train, "classes", ()))
-            train_labels, test_labels = self._labels(train), self._labels(test)
-            for split, labels in (("train", train_labels), ("test", test_labels)):
+            datasets = {split: self._open(split, root) for split in self.description.splits}
+            all_labels = {split: self._labels(dataset) for split, dataset in datasets.items()}
+            for split, labels in all_labels.items():
                 if not labels.size:
                     raise MnistryError(f"{self.dataset}: no images in the {split} split; fix {split} in source.yaml")
+            class_names = self.description.class_names or tuple(getattr(datasets["train"], "classes", ()))
             if not class_names:
-                class_names = tuple(str(label) for label in range(int(train_labels.max()) + 1))
-            for split, labels in (("train", train_labels), ("test", test_labels)):
+                class_names = tuple(str(label) for label in range(int(all_labels["train"].max()) + 1))
+            for split, labels in all_labels.items():
                 if labels.min() < 0 or labels.max() >= len(class_names):
                     raise MnistryError(
                         f"{self.dataset}: labels of the {split} split are {labels.min()} to {labels.max()}, but there "
                         f"are {len(class_names)} class names; set first_label or class_names in its source.yaml"
                     )
-            height, width, channels = size = _pixels(train[0][0]).shape
+            height, width, channels = size = _pixels(datasets["train"][0][0]).shape
             yield RawDataset(
                 class_names=class_names,
                 shape=(channels, width, height) if self.description.transpose else (channels, height, width),
                 splits={
-                    "train": Split(train_labels, self._chunks(train, "train", size)),
-                    "test": Split(test_labels, self._chunks(test, "test", size)),
+                    split: Split(labels, self._chunks(datasets[split], split, size), _names(split, labels))
+                    for split, labels in all_labels.items()
                 },
             )
 
@@ -157,10 +167,10 @@ class TorchvisionSource:
             with _downloads_replaced(self._class(), link):
                 yield root
 
-    def _open(self, split: str, root: Path) -> Any:
+    def _open(self, split: SplitName, root: Path) -> Any:
         """An instance of the class for a split, its archives unpacked under `root`."""
         cls = self._class()
-        arguments = self.description.arguments | getattr(self.description, split)
+        arguments = self.description.arguments | self.description.splits[split]
         arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in arguments.items()}
         given = {"root": str(root), "download": True}
         known = inspect.signature(cls).parameters
@@ -220,6 +230,10 @@ def _downloads_replaced(cls: Callable[..., Any], download: Callable[..., None]) 
     finally:
         for module in modules:
             module.download_url = original
+
+
+def _names(split: str, labels: np.ndarray) -> list[str]:
+    return [f"{split}/{i}" for i in range(len(labels))]
 
 
 def _is_data(path: Path) -> bool:

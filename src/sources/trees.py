@@ -7,24 +7,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.sources.archives import SUFFIXES
-from src.sources.findings import Findings
+from src.sources.descriptions import NAMES
+from src.sources.findings import Findings, more_than
 from src.sources.listing import ImageFile, image_files, is_ignored, is_not_image, natural_key
-from src.sources.split_names import is_unlabelled, split_of
+from src.sources.split_names import is_unlabelled, says_no_class, split_of
+
+NUMBERS = {2: "two", 3: "three"}
 
 
-def list_tree(folder: Path, findings: Findings, root: str = ".", class_level: int = 0) -> list[ImageFile]:
+def list_tree(folder: Path, findings: Findings, root: str = ".", levels: Sequence[int] = ()) -> list[ImageFile]:
     """The images of `train/<class>/` and `test/<class>/`, or of `<class>/`, with whatever names splits may have.
 
-    root: the folder inside that holds them, where the user says so. class_level: on which level below it, or below a
-    split's folder, the classes are; 0 where the user doesn't say, and then what isn't certain is a problem. They are
-    sorted by their file names, numbers by value, then by their paths: files that are numbered through all classes keep
-    that order.
+    root: the folder inside that holds them, where the user says so. levels: the levels of folders below it, or below a
+    split's folder, whose names together are the class, from 1; none where the user doesn't say, and then what isn't
+    certain is a problem. They are sorted by their file names, numbers by value, then by their paths: files that are
+    numbered through all classes keep that order.
     """
     start = folder / root
     if not start.is_dir():
         findings.problem(f"root: {root!r} in source.yaml is not a folder of the dataset")
         return []
-    tree = _Tree(folder, class_level, findings)
+    tree = _Tree(folder, levels, findings)
     files = [file for split, top in tree.splits(tree.descend(start)).items() for file in tree.images(split, top)]
     if tree.other_files:
         _note_other_files(tree.other_files, findings)
@@ -34,8 +37,8 @@ def list_tree(folder: Path, findings: Findings, root: str = ".", class_level: in
 class _Tree:
     """A dataset's folders, as they are read."""
 
-    def __init__(self, folder: Path, class_level: int, findings: Findings):
-        self.folder, self.class_level, self.findings = folder, class_level, findings
+    def __init__(self, folder: Path, levels: Sequence[int], findings: Findings):
+        self.folder, self.levels, self.findings = folder, levels, findings
         self.other_files: list[str] = []
         self.scanned: dict[Path, tuple[list[Path], list[Path]]] = {}
 
@@ -58,7 +61,9 @@ class _Tree:
         # A split's folder holds folders: a folder of images called train may be one of vehicles.
         named = {folder: split_of(folder.name) for folder in folders if self.folders(folder)}
         found = {folder: split for folder, split in named.items() if split}
-        if not found or set(found.values()) == {"validation"}:
+        others = [folder for folder in folders if folder not in found]
+        stray = [folder for folder in others if not self._has_no_classes(folder)]
+        if not found or set(found.values()) == {"validation"} or (self.levels and stray):
             return {"": top}
         splits: dict[str, Path] = {}
         for folder, split in found.items():
@@ -69,20 +74,33 @@ class _Tree:
         if "train" not in splits:
             listed = ", ".join(f"{self.name(folder)}/" for folder in found)
             self.findings.problem(f"{listed}: named like a split, and no folder is named like train; add train/")
-        self._pass_over([folder for folder in folders if folder not in found], list(found))
-        self._refuse_images(top, "next to the splits' folders")
-        return splits
-
-    def _pass_over(self, others: Sequence[Path], splits: Sequence[Path]) -> None:
-        """Folders next to those of splits: of images without classes, which can't be used, or a problem."""
+        listed = ", ".join(f"{self.name(split)}/" for split in found)
         for folder in others:
-            if is_unlabelled(folder.name) or (split_of(folder.name) and not self.folders(folder)):
+            if folder not in stray:
                 self.findings.note(f"{self.name(folder)}/: images without folders of classes; passed over")
+                continue
+            self.findings.problem(
+                f"two layouts at once: {listed}, and next to them {self.name(folder)}/; move it away or into them, or "
+                "say class_level: 1 in source.yaml if all of them are classes"
+            )
+        self._refuse_images(top, "next to the splits' folders")
+        return self._with_classes(splits)
+
+    def _has_no_classes(self, folder: Path) -> bool:
+        """Whether the folder, next to those of splits, holds images that nobody has put into classes."""
+        return is_unlabelled(folder.name) or (split_of(folder.name) is not None and not self.folders(folder))
+
+    def _with_classes(self, splits: dict[str, Path]) -> dict[str, Path]:
+        """The splits without those whose only folder says that its images have no classes, such as test/unknown/."""
+        classes = {folder.name for folder in self.folders(splits["train"])} if "train" in splits else set()
+        kept = {}
+        for split, top in splits.items():
+            names = {folder.name for folder in self.folders(top)}
+            if split != "train" and classes and not names & classes and all(map(says_no_class, names)):
+                self.findings.note(f"{self.name(top)}/: images without folders of classes; passed over")
             else:
-                listed = ", ".join(f"{self.name(split)}/" for split in splits)
-                self.findings.problem(
-                    f"two layouts at once: {listed}, and next to them {self.name(folder)}/; move it away or into them"
-                )
+                kept[split] = top
+        return kept
 
     def images(self, split: str, top: Path) -> list[ImageFile]:
         """The images in the class folders of `top`."""
@@ -93,23 +111,31 @@ class _Tree:
                 )
         self._refuse_images(top, "outside of the class folders" if split else "next to the folders")
         classes = self.folders(top)
-        if not split and not self.class_level and (inner := self._inner_splits(classes)):
+        if not split and not self.levels and (inner := self._inner_splits(classes)):
             self.findings.note(f"split by folders inside of the classes: {', '.join(sorted(inner))}")
             return [
                 ImageFile(split_of(part.name) or "", sys.intern(folder.name), self.name(file))
                 for folder in classes for part in self.folders(folder) for file in self.all_files(part)
             ]  # fmt: skip
-        if not self.class_level and not self._level_is_certain(classes):
+        if not self.levels and not self._level_is_certain(classes):
             return []
-        if self.class_level == 2:
-            classes = [inner for folder in classes for inner in self.folders(folder)]
         files: list[ImageFile] = []
-        for folder in classes:
+        for label, folder in self._class_folders(top, self.levels or (1,)):
             found = self.all_files(folder)
             if not found:
                 self.findings.problem(f"{self.name(folder)}/: no images; add some or remove the folder")
-            files += [ImageFile(split, sys.intern(folder.name), self.name(file)) for file in found]
+            files += [ImageFile(split, sys.intern(label), self.name(file)) for file in found]
         return files
+
+    def _class_folders(self, top: Path, levels: Sequence[int]) -> list[tuple[str, Path]]:
+        """Each folder on the deepest of the levels, with the class that the folders on all of them name."""
+        folders = self.folders(top)
+        for _ in range(max(levels) - 1):
+            for folder in folders:
+                self._refuse_images(folder, "above the level of the classes")
+            folders = [inner for folder in folders for inner in self.folders(folder)]
+        start = len(top.parts) - 1
+        return [("/".join(folder.parts[start + level] for level in levels), folder) for folder in folders]
 
     def _inner_splits(self, classes: Sequence[Path]) -> set[str]:
         """The names of the folders in all classes, where all of them are splits, and images are nowhere else."""
@@ -119,31 +145,59 @@ class _Tree:
         return names if certain else set()
 
     def _level_is_certain(self, classes: Sequence[Path]) -> bool:
-        """Whether all images are right in the folders; otherwise, a problem says how the folders may be read."""
+        """Whether the folders can be read in one way only; otherwise, a problem says in which ways."""
         deep = [top for top in classes if any(next(image_files(inner), None) for inner in self.folders(top))]
-        if not deep:
-            return True
-        inner = [folder for top in deep for folder in self.folders(top)]
         flat = [top for top in classes if self.direct_images(top)]
+        both = [top for top in deep if top in flat]
+        if not deep:
+            return self._are_classes(classes)
+        if both:
+            inner = self.folders(both[0])[0]
+            self.findings.problem(
+                f"{self.name(both[0])}/ holds images and folders, such as {self.name(inner)}/: if they are all of "
+                f"one class, say class_level: 1 in source.yaml, which takes {_listed(classes)}; else move {inner.name}/"
+            )
+            return False
         if flat:
             self.findings.problem(
                 f"{self.name(deep[0])}/ holds folders, {self.name(flat[0])}/ holds images: which level are the classes?"
                 f" In source.yaml, root: {self.name(deep[0])} takes {_listed(self.folders(deep[0]))}, "
                 f"class_level: 1 takes {_listed(classes)}"
             )
-        else:
+            return False
+        leaves = [path for top in classes for path in self._leaves(top, (top.name,))]
+        readings = _readings(leaves)
+        if len(readings) > 1:
+            depth = min(map(len, leaves))
             self.findings.problem(
-                f"images are two folders deep: which level are the classes? In source.yaml, "
-                f"class_level: 1 takes {_listed(classes)}, class_level: 2 takes {_listed(inner)}"
+                f"images are {NUMBERS.get(depth, depth)} folders deep: which level are the classes? In source.yaml, "
+                + ", ".join(f"class_level: {level} takes {names}" for level, names in readings.items())
             )
+            return False
+        return self._are_classes(classes)
+
+    def _are_classes(self, folders: Sequence[Path]) -> bool:
+        """Whether any of the folders of images may be named after its class."""
+        names = [folder.name for folder in folders]
+        if len(names) < 2 or not all(split_of(name) or says_no_class(name) for name in names):
+            return True
+        self.findings.problem(
+            f"{_listed(folders)}: folders of images, none of them named like a class; expected a folder per class in "
+            "them, or a table of labels; if they are the classes, say class_level: 1 in source.yaml"
+        )
         return False
+
+    def _leaves(self, folder: Path, names: tuple[str, ...]) -> list[tuple[str, ...]]:
+        """The folders with images in or below the folder, each by its names from the class folder on."""
+        own = [names] if self.direct_images(folder) else []
+        inner = [each for each in self.folders(folder) if not each.is_symlink()]
+        return own + [leaf for each in inner for leaf in self._leaves(each, (*names, each.name))]
 
     def _refuse_images(self, folder: Path, where: str) -> None:
         if direct := self.direct_images(folder):
-            images = f"{self.name(direct[0])}" + (f" and {len(direct) - 1} more" if len(direct) > 1 else "")
             self.findings.problem(
-                f"{images}: {where}; expected images in one folder per class, or a CSV, or archives alone "
-                f"({', '.join(SUFFIXES)})"
+                f"{self.name(direct[0])}{more_than(direct, 1)}: {where}; expected images in one folder per class, or a "
+                f"CSV, or archives alone ({', '.join(SUFFIXES)})"
             )
 
     def folders(self, folder: Path) -> list[Path]:
@@ -163,7 +217,9 @@ class _Tree:
                     path = folder / entry.name
                     if is_ignored(path):
                         continue
-                    if _is_folder(entry):
+                    if _is_folder(entry) and _is_other_folder(path):
+                        self.other_files.append(f"{self.name(path)}/")
+                    elif _is_folder(entry):
                         folders.append(path)
                     elif is_not_image(path):
                         self.other_files.append(self.name(path))
@@ -180,6 +236,18 @@ class _Tree:
         return files
 
 
+def _is_other_folder(folder: Path) -> bool:
+    """Whether the folder holds files, none of which is an image, as docs/ and annotations/ do."""
+    found = False
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not is_ignored(Path(parent, name))]
+        for path in (Path(parent, name) for name in names):
+            if not is_ignored(path) and not is_not_image(path):
+                return False
+            found = found or not is_ignored(path)
+    return found
+
+
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
@@ -188,17 +256,40 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def _readings(leaves: Sequence[tuple[str, ...]]) -> dict[str, str]:
+    """The levels that may be the classes, as `class_level` says them, each with its classes.
+
+    leaves: the folders with images, each by its names. A level that names one class alone, such as images/ in every
+    folder, or that divides the images as the first level does, such as cats/cats/, is no further reading.
+    """
+    depth = min(map(len, leaves))
+    labels = {str(level + 1): [leaf[level] for leaf in leaves] for level in range(depth)}
+    paths = ["/".join(leaf[:depth]) for leaf in leaves]
+    if all(len(set(names)) < len(set(paths)) for names in labels.values()):
+        labels[str(list(range(1, depth + 1)))] = paths
+    tops = labels["1"]
+    return {
+        level: _shown(set(names))
+        for level, names in labels.items()
+        if level == "1"
+        or (len(set(names)) > 1 and not len(set(zip(tops, names, strict=True))) == len(set(tops)) == len(set(names)))
+    }
+
+
 def _listed(folders: Sequence[Path]) -> str:
-    names = sorted({folder.name for folder in folders})
-    return ", ".join(names[:3]) + (f", ... ({len(names)} classes)" if len(names) > 3 else "")
+    return _shown({folder.name for folder in folders})
+
+
+def _shown(names: set[str]) -> str:
+    first = sorted(names)
+    return ", ".join(first[:3]) + (f", ... ({len(names)} classes)" if len(names) > 3 else "")
 
 
 def _note_other_files(names: Sequence[str], findings: Findings) -> None:
     """One line about all files that are no images."""
-    names = [name for name in names if Path(name).name not in ("source.yaml", "source.yml")]
+    names = [name for name in names if Path(name).name not in NAMES]
     if names:
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        findings.note(f"not images, passed over: {', '.join(names[:3])}{more}")
+        findings.note(f"not images, passed over: {', '.join(names[:3])}{more_than(names, 3)}")
 
 
 def _order(file: ImageFile) -> tuple[str, str]:

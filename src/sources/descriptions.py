@@ -1,0 +1,29 @@
+"""The file that describes a source: source.yaml, which may also be called source.yml."""
+
+import shutil
+from pathlib import Path
+
+from src.errors import MnistryError
+from src.sources.paths import is_link_outside
+
+NAMES = ("source.yaml", "source.yml")
+
+
+def find_description(folder: Path) -> Path | None:
+    """The folder's source.yaml, or None where it has none.
+
+    Raises MnistryError where there are two, and where it is a link out of the folder or to nothing.
+    """
+    found = [path for name in NAMES if (path := folder / name).is_symlink() or path.exists()]
+    if len(found) == 2:
+        raise MnistryError(f"{folder}: both source.yaml and source.yml; keep one of them")
+    for path in found:
+        if is_link_outside(path, folder) or not path.exists():
+            raise MnistryError(f"{path}: a link out of its folder or to nothing; put the file itself there")
+    return found[0] if found else None
+
+
+def copy_description(folder: Path, raw: Path) -> None:
+    """Copy the folder's source.yaml to the folder `raw`, under that name."""
+    if path := find_description(folder):
+        shutil.copyfile(path, raw / NAMES[0])

@@ -1,0 +1,132 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.inspection import LARGEST_BUCKET, TABLES, Pair, _near, inspect_dataset
+
+NAMES = ["cat", "dog", "cow"]
+
+
+def photographs(count, seed=0, side=32):
+    """Random images, smooth as photographs are, and of about as much colour."""
+    generator = np.random.default_rng(seed)
+    images = []
+    for _ in range(count):
+        grey, colour = generator.integers(20, 236, (6, 6, 1)), generator.integers(-20, 20, (6, 6, 3))
+        small = Image.fromarray((grey + colour).astype(np.uint8))
+        images.append(np.asarray(small.resize((side, side), Image.Resampling.BICUBIC)).transpose(2, 0, 1))
+    return np.stack(images)
+
+
+def inspected(train, test, train_labels=None, test_labels=None):
+    """What is found; by default, the labels go round."""
+    labels = {
+        "train": np.arange(len(train)) % 3 if train_labels is None else np.array(train_labels),
+        "test": np.arange(len(test)) % 3 if test_labels is None else np.array(test_labels),
+    }
+    return inspect_dataset({"train": train, "test": test}, labels, NAMES)
+
+
+def names_of(inspection):
+    """A file name for each image."""
+    return {split: [f"{i}.png" for i in range(int(counts.sum()))] for split, counts in inspection.counts.items()}
+
+
+def test_nothing_is_found_in_different_images():
+    """No false alarm among 600 images; all metrics are finite numbers."""
+    inspection = inspected(photographs(500), photographs(100, seed=1))
+    assert not inspection.across_splits
+    assert not inspection.two_labels
+    assert not list(inspection.warnings(names_of(inspection)))
+    metrics = inspection.metrics()
+    assert (metrics["train_images"], metrics["test_images"], metrics["classes"]) == (500, 100, 3)
+    assert (metrics["smallest_class"], metrics["largest_class"]) == (166, 167)
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_copies_across_splits_are_named():
+    """The test image 2 is the training image 5."""
+    train, test = photographs(30), photographs(6, seed=1)
+    test[2] = train[5]
+    inspection = inspected(train, test)
+    assert inspection.across_splits == [Pair(("train", 5), ("test", 2), exact=True)]
+    (warning,) = inspection.warnings(names_of(inspection))
+    assert warning.startswith(
+        "1 pairs of the same images are in two splits, so that scores on them are too good; such as"
+    )
+    assert warning.endswith("train: 5.png and test: 2.png")
+    assert inspection.metrics()["duplicates_across_splits"] == 1
+
+
+def test_copies_with_two_labels_are_named():
+    """Within a split, where copies with one label are no trouble."""
+    train = photographs(30)
+    train[7], train[9] = train[4], train[6]
+    inspection = inspected(train, photographs(6, seed=1))
+    assert inspection.two_labels == []
+    train[8] = train[4]
+    inspection = inspected(train, photographs(6, seed=1))
+    assert inspection.two_labels == [Pair(("train", 4), ("train", 8), exact=True)]
+    assert "1 pairs of the same images have two labels" in next(inspection.warnings(names_of(inspection)))
+
+
+def encoded(image):
+    """As a JPEG file has it."""
+    file = io.BytesIO()
+    Image.fromarray(image.transpose(1, 2, 0)).save(file, "JPEG", quality=85)
+    return np.asarray(Image.open(file)).transpose(2, 0, 1)
+
+
+def brightened(image):
+    """By a twenty-fifth."""
+    return np.clip(image * 1.04, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("change", [encoded, brightened])
+def test_near_copies_are_found(change):
+    """An image that was encoded anew or brightened: 48 of 50 or more, and none that isn't one."""
+    train, test = photographs(400), photographs(60, seed=1)
+    for i in range(50):
+        test[i] = change(train[i])
+    pairs = inspected(train, test).across_splits
+    assert {(pair.first[1], pair.second[1]) for pair in pairs} <= {(i, i) for i in range(50)}
+    assert len(pairs) >= 48
+
+
+def test_cost_does_not_grow_with_the_images_that_are_alike():
+    """Of thousands that share all cells, each is compared with a few: the candidates are linear in the images."""
+    thumbnails = np.tile(np.linspace(-1, 1, 64, dtype=np.float32) / 4.7, (3000, 1))
+    assert sum(1 for _ in _near(thumbnails)) <= 3000 * LARGEST_BUCKET * TABLES
+
+
+def test_images_of_one_colour_are_counted():
+    """Black on black, for one; they are no copies of each other worth a word."""
+    train, test = photographs(30), photographs(6, seed=1)
+    train[3:6], test[0] = 0, 255
+    inspection = inspected(train, test)
+    assert inspection.constant == {"train": [3, 4, 5], "test": [0]}
+    assert not inspection.across_splits + inspection.two_labels
+    first, second = inspection.warnings(names_of(inspection))
+    assert first.startswith("3 of 30 train images are of one colour: 3.png, 4.png, 5.png; dark ink on")
+    assert second == "1 of 6 test images are of one colour: 0.png"
+    assert inspection.metrics()["images_of_one_colour"] == 4
+
+
+def test_unequal_classes_are_said():
+    """From ten times as many on."""
+    labels = [0] * 20 + [1] * 2 + [2] * 20
+    (warning,) = inspected(photographs(42), photographs(6, seed=1), labels).warnings({})
+    assert warning == "class 'dog' has 2 training images, 'cat' has 20"
+    labels = [0] * 20 + [1] * 3 + [2] * 20
+    assert not list(inspected(photographs(43), photographs(6, seed=1), labels).warnings({}))
+
+
+def test_small_and_grey_images_are_looked_through():
+    """8x8 pixels, as scikit-learn's digits, and sides that no thumbnail divides."""
+    generator = np.random.default_rng(0)
+    for shape in ((1, 8, 8), (1, 5, 13)):
+        train, test = (generator.integers(0, 256, (count, *shape), np.uint8) for count in (40, 10))
+        test[3] = train[8]
+        assert inspected(train, test).across_splits == [Pair(("train", 8), ("test", 3), exact=True)]
