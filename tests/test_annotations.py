@@ -121,11 +121,35 @@ def test_file_listed_twice_alike_is_a_warning(folder, capsys):
         ),
         (
             {"labels.csv": "file,cat,dog\n" + "a.png,1,0\nb.png,0,1\n", "a.png": png(), "b.png": png()},
-            "labels.csv: columns cat, dog have one 1 per row; expected one column, label, with the class",
+            "labels.csv: columns cat, dog have one 1 per row; expected one column, label, with the one class",
+        ),
+        (
+            {"labels.csv": "file,cat,dog\n" + "a.png,1,0\nb.png,1,1\n", "a.png": png(), "b.png": png()},
+            "labels.csv: columns cat, dog have 0 and 1 alone; expected one column, label, with the one class",
+        ),
+        (
+            {"train.csv": "a.png,a\nb.png,b\n", "val.csv": "a.png,a\nb.png,b\n", "a.png": png(), "b.png": png()},
+            "val.csv:1: a.png is listed for both train and validation; remove one row (2 rows with a file of another",
         ),
         (
             {"labels.csv": "a.png,x\nb.png,y\nc.png,x|y\n"} | {f"{name}.png": png() for name in "abc"},
             "labels.csv:3: several labels in one cell, 'x|y'; expected one class per image",
+        ),
+        (
+            {"labels.csv": "a.png,x\nb.png,x|y\nc.png,x;z\n"} | {f"{name}.png": png() for name in "abc"},
+            "labels.csv:2: several labels in one cell, 'x|y'; expected one class per image (2 rows with",
+        ),
+        (
+            {"labels.csv": "a.png,['x']\nb.png,\"['y', 'z']\"\n"} | {f"{name}.png": png() for name in "ab"},
+            """labels.csv:2: several labels in one cell, "['y', 'z']"; expected one class per image""",
+        ),
+        (
+            {"labels.csv": "none.png,z\na.png,x\nb.png,y\n"} | {f"{name}.png": png() for name in "ab"},
+            "labels.csv:1: none.png: no such file",
+        ),
+        (
+            {"labels.csv": "none,x\na,x\nb,y\nc,y\n"} | {f"{name}.png": png() for name in "abc"},
+            "labels.csv:1: none: no such file",
         ),
         (
             {"labels.csv": "".join(f"{i}.png,a\n" for i in range(5)), "0.png": png()},
@@ -165,6 +189,8 @@ TABLES = {
     "numbers as names": "".join(f"{i},{i % 2}\n" for i in range(8)),
     "an extension in capitals": listed("file,label", "{},{}", [f"{i}.PNG" for i in range(8)]),
     "rows of commas": listed("file,label", "images/{},{}") + ",\n,,\n".replace(",,", ","),
+    "an index that the header doesn't name": '"file","label"\n'
+    + "".join(f'"{i + 1}","images/{i}.png",{i % 2}\n' for i in range(8)),
     "an index": listed(",file,label", "0,images/{},{}"),
     "names without their folder": listed("file,label", "{},{}"),
     "names without their extension": listed("id,label", "{},{}", [str(i) for i in range(8)]),
@@ -314,10 +340,11 @@ def test_tables_without_labels_or_images_are_passed_over(folder, capsys):
     put(folder, "train.csv", "file,label\n" + "".join(f"{i}.png,{i % 2}\n" for i in range(16)))
     put(folder, "test.csv", "file\n" + "".join(f"{i}.png\n" for i in range(16, 20)))
     put(folder, "sample_submission.csv", "file,label\n16.png,0\n")
+    put(folder, "sampleSubmission.csv", "id,label\n16,0\n")
     splits = load(folder)[2]
     assert {name: len(labels) for name, (_, labels) in splits.items()} == {"train": 12, "test": 4}
     out = capsys.readouterr().out
-    assert "note: sample_submission.csv: no list of images by its name; passed over" in out
+    assert "note: sampleSubmission.csv, sample_submission.csv: no list of images by its name; passed over" in out
     assert "note: test.csv: file names without labels; passed over" in out
 
 

@@ -36,6 +36,13 @@ def test_class_may_be_called_as_a_file_of_dvc(folder):
     assert load(folder)[0] == ("a", "c.dvc")
 
 
+def test_class_folder_that_may_be_missing_labels_is_a_warning(folder, capsys):
+    """Where groups of a data frame become folders, the rows without a label become one, too."""
+    put_classes(folder, "a", "b", "nan")
+    load(folder)
+    assert "warning: class 'nan' may mean that there is no label" in capsys.readouterr().out
+
+
 def test_empty_class_folder_is_a_problem(folder):
     """It may be a forgotten class."""
     put_classes(folder, "a", "b")

@@ -2,14 +2,15 @@
 
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from src.errors import MnistryError
 from src.sources.file_names import Names
 from src.sources.findings import Findings, printable
-from src.sources.listing import ImageFile
+from src.sources.listing import SUFFIXES, ImageFile
 from src.sources.paths import is_link_outside, is_name_outside
 from src.sources.split_names import split_of
 from src.sources.tables import Table, read_table
@@ -26,6 +27,9 @@ COLUMNS = {
 NO_LABEL = {"nan", "<na>", "n/a", "#n/a", "null"}
 """What programs write where there is nothing, in small letters."""
 SEVERAL = re.compile(r"\s*[|;,/]\s*|\s+")
+"""What is between several labels in a cell, or in the name of one class."""
+BRACKETS = re.compile(r"\[.*[,;|].*\]|\{.*[,;|].*\}")
+"""A list of labels, as Python writes it."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +55,34 @@ def list_annotations(
     it or below. encoding: of the tables; by default, UTF-8.
     """
     files: dict[str, ImageFile] = {}
+    problems: dict[str, list[str]] = {}
+    twice: dict[str, list[str]] = {}
     for split, path in tables:
         for where, file in _read(folder, path, split, encoding, findings):
             earlier = files.setdefault(file.path, file)
             if earlier is file:
                 continue
             if (earlier.label, earlier.split) == (file.label, file.split):
-                findings.warn(f"{where}: {file.path} is listed twice; its second row is left out")
+                line = f"{where}: {file.path} is listed twice; its second row is left out"
+                twice.setdefault("a file listed before", []).append(line)
             elif earlier.split != file.split:
-                findings.problem(f"{where}: {file.path} is listed for both train and test; remove one row")
+                line = f"{where}: {file.path} is listed for both {earlier.split} and {file.split}; remove one row"
+                problems.setdefault("a file of another split", []).append(line)
             else:
                 labels = f"as {earlier.label!r} and as {file.label!r}"
-                findings.problem(f"{where}: {file.path} is listed {labels}; remove one row")
+                line = f"{where}: {file.path} is listed {labels}; remove one row"
+                problems.setdefault("a file listed with another label", []).append(line)
+    for line in _one_per_kind(problems):
+        findings.problem(line)
+    for line in _one_per_kind(twice):
+        findings.warn(line)
     return list(files.values())
+
+
+def _one_per_kind(lines: dict[str, list[str]]) -> Iterator[str]:
+    """The first line of each kind, with the number of rows of that kind where there are several."""
+    for kind, found in lines.items():
+        yield found[0] + (f" ({len(found)} rows with {kind})" if len(found) > 1 else "")
 
 
 def _read(folder: Path, path: Path, split: str, encoding: str, findings: Findings) -> list[tuple[str, ImageFile]]:
@@ -72,7 +91,7 @@ def _read(folder: Path, path: Path, split: str, encoding: str, findings: Finding
         findings.problem(f"{path.name}: a link out of the dataset's folder; put the file itself there")
         return []
     try:
-        table = read_table(path, encoding)
+        table = _with_all_columns(read_table(path, encoding))
         names = Names(folder, path.parent, split or split_of(path.stem))
         columns = find_columns(table, split, names)
     except MnistryError as error:
@@ -91,6 +110,15 @@ def _read(folder: Path, path: Path, split: str, encoding: str, findings: Finding
     return _Rows(table, columns, split, names, findings).images(rows)
 
 
+def _with_all_columns(table: Table) -> Table:
+    """The table with a column more in its header where only that lacks one: R gives row names no header."""
+    (line, head), *rows = table.rows
+    known = any(cell.lower() in accepted for cell in head for accepted in COLUMNS.values())
+    if known and rows and all(len(row) == len(head) + 1 for _, row in rows):
+        return replace(table, rows=[(line, ["", *head]), *rows])
+    return table
+
+
 class _Rows:
     """The rows of a table, as images or as problems, of which there is one line per kind."""
 
@@ -100,23 +128,25 @@ class _Rows:
 
     def images(self, rows: Sequence[tuple[int, list[str]]]) -> list[tuple[str, ImageFile]]:
         """Each row's place and image; what is wrong is added to the findings."""
-        labels = {row[self.columns.label] for _, row in rows if len(row) == self.columns.count}
+        several = _several({row[self.columns.label] for _, row in rows if len(row) == self.columns.count})
         found = []
         for line, row in rows:
             place = f"{self.table.name}:{line}"
-            image = self._image(row, labels)
+            image = self._image(row, several)
             if isinstance(image, ImageFile):
                 found.append((place, image))
             else:
                 kind, detail = image
                 self.problems.setdefault(kind, []).append(f"{place}: {printable(detail)}")
-        for kind, lines in self.problems.items():
-            more = f" ({len(lines)} rows with {kind})" if len(lines) > 1 else ""
-            self.findings.problem(f"{lines[0]}{more}")
+        for problem in _one_per_kind(self.problems):
+            self.findings.problem(problem)
         return found
 
-    def _image(self, row: list[str], labels: set[str]) -> ImageFile | tuple[str, str]:
-        """The row's image, or the kind of what is wrong with the row, and what it is."""
+    def _image(self, row: list[str], several: set[str]) -> ImageFile | tuple[str, str]:
+        """The row's image, or the kind of what is wrong with the row, and what it is.
+
+        several: the cells that hold more than one label.
+        """
         columns = self.columns
         if len(row) != columns.count:
             count = f"{len(row)} column{'' if len(row) == 1 else 's'}"
@@ -127,8 +157,7 @@ class _Rows:
         if not label or label.lower() in NO_LABEL:
             written = f" ({label})" if label else ""
             return "no label", f"no label{written}; fill it in or remove the row"
-        parts = [part for part in SEVERAL.split(label) if part]
-        if len(parts) > 1 and all(part in labels for part in parts):
+        if label in several:
             return "several labels", f"several labels in one cell, {label!r}; expected one class per image"
         if columns.split is not None:
             meant = split_of(row[columns.split])
@@ -144,6 +173,23 @@ class _Rows:
         return ImageFile(sys.intern(split), sys.intern(label), path)
 
 
+def _several(labels: set[str]) -> set[str]:
+    """Those of the cells that hold several labels: each is a label elsewhere, or they are in brackets.
+
+    Where bars or semicolons are between them, which no name has, one that is in another cell, too, is enough.
+    """
+    parts = {label: {part for part in SEVERAL.split(label) if part} for label in labels}
+    several = {label: found for label, found in parts.items() if len(found) > 1}
+    cells = Counter(part for found in parts.values() for part in found)
+    return {
+        label
+        for label, found in several.items()
+        if found <= labels
+        or BRACKETS.fullmatch(label)
+        or (re.search("[|;]", label) and any(cells[part] > 1 for part in found))
+    }
+
+
 def find_columns(table: Table, split: str, names: Names) -> Columns | None:
     """Which column holds what; None where there are file names, but no label. Raises MnistryError.
 
@@ -153,8 +199,9 @@ def find_columns(table: Table, split: str, names: Names) -> Columns | None:
     body = [row for _, row in table.rows[1:200] if len(row) == len(head)]
     known = {column: [i for i, name in enumerate(head) if name in accepted] for column, accepted in COLUMNS.items()}
     holds_files = [i for i in range(len(head)) if body and _share(names, [row[i] for row in body]) > 0.5]
-    is_header = bool(known["path"] or known["label"]) or bool(holds_files and not names.exists(head[holds_files[0]]))
-    if not is_header:
+    if not (known["path"] or known["label"]) and not (
+        holds_files and _names_columns(head, body, holds_files[0], names)
+    ):
         # A table of data frames has a column that counts the rows, before the one that holds the files.
         return _headless(table, split, 1 if 1 in holds_files and _is_index(head[0], body, 0) else 0)
     if split:
@@ -172,14 +219,24 @@ def find_columns(table: Table, split: str, names: Names) -> Columns | None:
         if not others:
             return None
         hot = [i for i in others if {row[i] for row in body} <= {"0", "1", "0.0", "1.0"}]
-        if len(hot) > 1 and all(sum(float(row[i]) for i in hot) == 1 for row in body):
+        if len(hot) > 1:
+            ones = "one 1 per row" if all(sum(float(row[i]) for i in hot) == 1 for row in body) else "0 and 1 alone"
             raise MnistryError(
-                f"{table.name}: columns {', '.join(head[i] for i in hot[:5])} have one 1 per row; expected one column, "
-                "label, with the class"
+                f"{table.name}: columns {', '.join(head[i] for i in hot[:5])} have {ones}; expected one column, label, "
+                "with the one class of each image"
             )
         raise MnistryError(_unknown(table, "label", "holds the class"))
     place = known["split"][0] if known["split"] else None
     return Columns(path[0], label[0], place, len(head), header=True)
+
+
+def _names_columns(head: Sequence[str], body: Sequence[list[str]], files: int, names: Names) -> bool:
+    """Whether a first row of unknown words is a header, and not an image whose file is missing.
+
+    files: the column in which the other rows name files.
+    """
+    like_others = any(row[i].lower() == cell for row in body for i, cell in enumerate(head) if cell)
+    return not (like_others or names.exists(head[files]) or head[files].endswith(SUFFIXES))
 
 
 def _headless(table: Table, split: str, first: int) -> Columns:

@@ -1,6 +1,7 @@
 """Which of the layouts a folder of images has, and the images in it."""
 
 import os
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from src.sources.paths import is_link_outside
 from src.sources.split_names import is_unlabelled, split_of
 from src.sources.trees import list_tree
 
-NOT_TABLES = {"classes", "_classes", "class_names", "class_list", "class_dict", "sample_submission", "submission"}
+NOT_TABLES = re.compile("_?classes|class_?(names|list|dict|map)|.*submission.*", re.IGNORECASE)
 """Names of CSV files that list classes or answers, and no images."""
 TABLE_SUFFIXES = (".csv", ".tsv")
 
@@ -50,7 +51,7 @@ def list_images(folder: Path, findings: Findings, reading: Reading = Reading()) 
 def find_tables(folder: Path, findings: Findings) -> list[tuple[str, Path]]:
     """The tables that list the images: one, or one per split, each with its split; none where folders say it all."""
     tables = [path for path in sorted(folder.iterdir()) if is_table(path)]
-    others = [path for path in tables if path.stem.lower() in NOT_TABLES]
+    others = [path for path in tables if NOT_TABLES.fullmatch(path.stem)]
     tables = [path for path in tables if path not in others] or sorted(folder.glob("metadata.jsonl"))
     if others:
         findings.note(f"{', '.join(path.name for path in others)}: no list of images by its name; passed over")

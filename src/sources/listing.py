@@ -22,7 +22,7 @@ OTHER_SUFFIXES = {
 }  # fmt: skip
 OTHER_NAMES = {"readme", "license", "licence", "copying", "authors", "changelog", "citation", "makefile", "notice"}
 """Files that come with many datasets and are no images."""
-MAYBE_NO_LABEL = {"na", "none", "-", "?"}
+MAYBE_NO_LABEL = {"na", "none", "-", "?", "nan", "null"}
 """What is written where there is no label, in small letters, unless it is a class's name."""
 
 
