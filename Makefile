@@ -33,8 +33,8 @@ repro: environment ## Run the pipeline: whatever params.yaml asks for, rerunning
 
 recover: ## After a failed or killed run: branch, params, metrics and outputs of the last commit; no image of yours is touched
 	@test -s .dvc/tmp/rwlock || rm -f .dvc/tmp/rwlock
-	@git symbolic-ref -q HEAD > /dev/null || test "$$(git rev-parse HEAD)" != "$$(git rev-parse -q --verify '@{-1}')" || \
-		git switch -
+	@git symbolic-ref -q HEAD > /dev/null || ! { git reflog -1 --format=%gs | grep -q '^commit: dvc: ' || \
+		test "$$(git rev-parse HEAD)" = "$$(git rev-parse -q --verify '@{-1}')"; } || git switch -
 	@git rm -q --cached --ignore-unmatch .dvc/tmp/repro.dat
 	@git diff HEAD -- params.yaml
 	git checkout HEAD -- params.yaml dvc.lock metrics && dvc checkout --force --allow-missing dvc.yaml

@@ -337,6 +337,22 @@ def test_recovery_in_a_clone_that_never_ran(clone, tmp_path):
     assert not (tmp_path / "other" / "models" / "classifier.safetensors").exists()
 
 
+def test_recovery_after_a_kill_right_after_the_experiments_commit(clone):
+    """DVC commits an experiment on the detached HEAD: the branch comes back, unless the user chose that commit."""
+    branch = clone.git("branch", "--show-current").strip()
+    clone.git("checkout", "-q", "--detach")
+    clone.edit("params.yaml", "model: mlp", "model: cnn")
+    clone.git("commit", "-qam", "dvc: commit experiment 5c7c")
+    experiment = clone.git("rev-parse", "HEAD").strip()
+    clone.run("make", "recover")
+    assert clone.git("branch", "--show-current").strip() == branch
+    clone.git("checkout", "-q", experiment)
+    clone.run("make", "recover")
+    assert clone.git("rev-parse", "HEAD").strip() == experiment
+    clone.git("checkout", "-q", branch)
+    clone.restore()
+
+
 def test_recovery_leaves_a_chosen_commit_alone(clone):
     """HEAD that the user detached at another commit than the branch's stays there."""
     branch = clone.git("branch", "--show-current").strip()
