@@ -114,6 +114,16 @@ def test_images_of_one_colour_are_counted():
     assert inspection.metrics()["images_of_one_colour"] == 4
 
 
+def test_one_colour_need_not_be_grey():
+    """Red all over is one colour; red on the left and blue on the right is two, though each channel has few values."""
+    train = photographs(30)
+    train[3] = np.array([255, 0, 0], np.uint8)[:, None, None]
+    train[4] = train[3]
+    train[4, :, :, 16:] = np.array([0, 0, 255], np.uint8)[:, None, None]
+    inspection = inspected(train, photographs(6, seed=1))
+    assert inspection.constant == {"train": [3], "test": []}
+
+
 def test_unequal_classes_are_said():
     """From ten times as many on."""
     labels = [0] * 20 + [1] * 2 + [2] * 20
