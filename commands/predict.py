@@ -5,7 +5,6 @@ import io
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from src.checkpoints import Classifier
-    from src.decoding import Decoding
+    from src.datasets import DatasetInfo
 
 STANDARD_INPUT = "-"
 
@@ -78,13 +77,12 @@ def predict_files(classifier: "Classifier", arguments: argparse.Namespace) -> in
     from src.inference import BATCH_SIZE, class_probabilities
 
     failures: list[str] = []
-    decoding = replace(classifier.dataset.decoding, invert=arguments.invert)
-    decoded = decode_all(arguments.files, classifier.dataset.shape, decoding, failures)
+    decoded = decode_all(arguments.files, classifier.dataset, arguments.invert, failures)
     while batch := list(islice(decoded, BATCH_SIZE)):
-        images = np.stack([image for _, image in batch])
+        images = np.stack([image for _, image, _ in batch])
         probabilities = class_probabilities(classifier.model, [torch.from_numpy(images)], len(images))
-        for (name, _), image, row in zip(batch, images, probabilities, strict=True):
-            if looks_inverted(classifier, image):
+        for (name, _, unpadded), row in zip(batch, probabilities, strict=True):
+            if looks_inverted(classifier, unpadded):
                 advice = "leave out --invert" if arguments.invert else "try --invert"
                 warn(f"{name}: light and dark look swapped compared with the training images; {advice}")
             show({"file": name}, best_classes(row, classifier.dataset.class_names, arguments.top), arguments.json)
@@ -92,13 +90,13 @@ def predict_files(classifier: "Classifier", arguments: argparse.Namespace) -> in
 
 
 def decode_all(
-    names: list[str], shape: tuple[int, int, int], decoding: "Decoding", failures: list[str]
-) -> Iterator[tuple[str, "np.ndarray"]]:
-    """Each image's name and codes, uint8 of shape (C, H, W).
+    names: list[str], dataset: "DatasetInfo", invert: bool, failures: list[str]
+) -> Iterator[tuple[str, "np.ndarray", "np.ndarray"]]:
+    """Each image's name and what `decode_padded` gives of it.
 
     What can't be read is reported on standard error and added to `failures`.
     """
-    from src.decoding import decode_image
+    from src.decoding import decode_padded
 
     for name in names:
         try:
@@ -109,18 +107,19 @@ def decode_all(
             continue
         for file in files:
             try:
-                if file == STANDARD_INPUT:
-                    if sys.stdin is None:
-                        raise MnistryError("standard input: closed; expected an image")
-                    yield (
-                        STANDARD_INPUT,
-                        decode_image(io.BytesIO(sys.stdin.buffer.read()), shape, "standard input", decoding),
-                    )
-                else:
-                    yield str(file), decode_image(Path(file), shape, decoding=decoding)
+                content = standard_input() if file == STANDARD_INPUT else Path(file)
+                called = "standard input" if file == STANDARD_INPUT else None
+                yield str(file), *decode_padded(content, dataset.shape, called, dataset.decoding, invert)
             except MnistryError as error:
                 warn(str(error), "error")
                 failures.append(str(file))
+
+
+def standard_input() -> io.BytesIO:
+    """What it holds, to its end."""
+    if sys.stdin is None:
+        raise MnistryError("standard input: closed; expected an image")
+    return io.BytesIO(sys.stdin.buffer.read())
 
 
 def images_in(path: Path) -> list[Path]:

@@ -22,9 +22,10 @@ def best_classes(probabilities: np.ndarray, class_names: Sequence[str], top: int
 def looks_inverted(classifier: Classifier, codes: np.ndarray) -> bool:
     """Whether the image's light and dark look swapped, compared with the images that the classifier was trained on.
 
-    codes: uint8, shape (C, H, W). They do where both the whole image and its border (its median) are nearer to the
-    negative of the training images' mean than to the mean itself, colours averaged. Only the method `standard` knows
-    that mean. One near the middle decides nothing; colour, with photographs' means near it, needs one further out.
+    codes: uint8, shape (C, H, W), without padding. They do where both the whole image and its border (its median) are
+    nearer to the negative of the training images' mean than to the mean itself, colours averaged. Only the method
+    `standard` knows that mean. One near the middle decides nothing; colour, with photographs' means near it, needs one
+    further out.
     """
     normalization = classifier.dataset.normalization
     side = np.mean(normalization.mean) - 0.5

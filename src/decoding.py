@@ -27,12 +27,11 @@ class Decoding:
     """How images are brought to a dataset's shape.
 
     fit: what is done where their proportions differ from the shape's: pad (with black), crop (from the middle) or
-    stretch. transparent: what is behind their transparent parts. invert: whether light and dark are swapped.
+    stretch. transparent: what is behind their transparent parts.
     """
 
     fit: Literal["pad", "crop", "stretch"] = "pad"
     transparent: Literal["black", "white"] = "black"
-    invert: bool = False
 
 
 def decode_image(
@@ -43,6 +42,20 @@ def decode_image(
     shape: (C, H, W) with 1 channel (grey) or 3 (red, green, blue). name: the file's, for messages. Raises MnistryError
     where the file is not an image that can be read.
     """
+    return decode_padded(file, shape, name, decoding)[0]
+
+
+def decode_padded(
+    file: Path | IO[bytes],
+    shape: tuple[int, int, int],
+    name: str | None = None,
+    decoding: Decoding = Decoding(),
+    invert: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The image as `decode_image` gives it, and the part of it that isn't padding, a view of shape (C, h, w).
+
+    invert: whether light and dark are swapped; padding stays black. Raises MnistryError as `decode_image` does.
+    """
     channels, height, width = shape
     with _opened(file, name or str(file)) as opened:
         # A JPEG decodes faster at 1/2, 1/4 or 1/8 of its size. It is decoded at twice the size needed, and resizing
@@ -51,9 +64,11 @@ def decode_image(
         opened.draft(mode, (2 * max(height, width),) * 2)
         image = _converted(_flatten(_turned(opened), decoding.transparent), mode)
         # Before padding, which is black in either case.
-        image = ImageOps.invert(image) if decoding.invert else image
-        array = np.asarray(_fitted(image, (width, height), decoding.fit))
-    return array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
+        image = ImageOps.invert(image) if invert else image
+        fitted, (left, top, right, bottom) = _fitted(image, (width, height), decoding.fit)
+        array = np.asarray(fitted)
+    codes = array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
+    return codes, codes[:, top:bottom, left:right]
 
 
 def plain_grounds(file: Path | IO[bytes], name: str | None = None) -> set[str]:
@@ -116,22 +131,24 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _fitted(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
-    """The image at the size (width, height), as `Decoding` says."""
+def _fitted(image: Image.Image, size: tuple[int, int], fit: str) -> tuple[Image.Image, tuple[int, int, int, int]]:
+    """The image at the size (width, height), as `Decoding` says, and the box in it that isn't padding."""
+    everything = (0, 0, *size)
     if image.size == size:
-        return image
+        return image, everything
     if fit == "stretch":
-        return _resized(image, size)
+        return _resized(image, size), everything
     across, down = (target / side for target, side in zip(size, image.size, strict=True))
     scale = max(across, down) if fit == "crop" else min(across, down)
     if fit == "crop":
         width, height = (min(round(target / scale), side) for target, side in zip(size, image.size, strict=True))
         left, top = (image.width - width) // 2, (image.height - height) // 2
-        return _resized(image.crop((left, top, left + width, top + height)), size)
+        return _resized(image.crop((left, top, left + width, top + height)), size), everything
     width, height = (min(max(round(side * scale), 1), target) for target, side in zip(size, image.size, strict=True))
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
     whole = Image.new(image.mode, size)
-    whole.paste(_resized(image, (width, height)), ((size[0] - width) // 2, (size[1] - height) // 2))
-    return whole
+    whole.paste(_resized(image, (width, height)), (left, top))
+    return whole, (left, top, left + width, top + height)
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:

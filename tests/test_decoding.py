@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from src.decoding import Decoding, decode_image, measure_image, plain_grounds
+from src.decoding import Decoding, decode_image, decode_padded, measure_image, plain_grounds
 from src.errors import MnistryError
 from tests.image_files import encoded
 
@@ -238,10 +238,24 @@ def test_crop_takes_the_middle():
 def test_padding_is_black_in_inverted_images_too():
     """Light and dark are swapped before."""
     white = Image.new("L", (8, 4), 255)
-    found = decode_image(encoded(white, "PNG"), (1, 4, 4), decoding=Decoding(invert=True))
+    found, _ = decode_padded(encoded(white, "PNG"), (1, 4, 4), invert=True)
     assert (found == 0).all()
-    found = decode_image(encoded(Image.new("L", (8, 4)), "PNG"), (1, 4, 4), decoding=Decoding(invert=True))
+    found, _ = decode_padded(encoded(Image.new("L", (8, 4)), "PNG"), (1, 4, 4), invert=True)
     assert found[0, :, 0].tolist() == [0, 255, 255, 0]
+
+
+@pytest.mark.parametrize(
+    ("fit", "size", "unpadded"),
+    [("pad", (8, 4), (2, 4)), ("pad", (4, 12), (4, 1)), ("pad", (6, 6), (4, 4)), ("crop", (8, 4), (4, 4))],
+)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_what_is_not_padding_is_known(fit, size, unpadded, mode):
+    """All of a white image is white there, and only there."""
+    shape = (len(mode), 4, 4)
+    codes, inner = decode_padded(encoded(Image.new(mode, size, "white"), "PNG"), shape, decoding=Decoding(fit))
+    assert inner.shape == (len(mode), *unpadded)
+    assert (inner == 255).all()
+    assert np.count_nonzero(codes) == inner.size
 
 
 def ink(colour):

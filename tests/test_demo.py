@@ -119,6 +119,13 @@ def test_a_light_picture_is_called_inverted_and_can_be_inverted(server):
     assert (answer["inverted"], answer["pixels"][0]) == (False, 5)
 
 
+def test_a_light_page_is_called_inverted_in_spite_of_its_padding(server):
+    """A high page gets black borders at its sides, where it is looked for what is light."""
+    page = png(np.full((40, 16), 250, np.uint8))
+    answer = json.loads(ask(server, "POST", "/predict", page)[1])
+    assert (answer["inverted"], answer["pixels"][0]) == (True, 0)
+
+
 def test_strokes_are_centred_for_characters_and_pictures_are_not():
     """A square in a corner comes to the middle when drawn, 20 pixels wide."""
     ink = np.zeros((280, 280), np.uint8)

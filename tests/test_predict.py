@@ -103,6 +103,18 @@ def test_an_image_that_looks_inverted_is_warned_of(model, tmp_path, monkeypatch,
     assert capsys.readouterr().err.startswith(f"warning: {dark}: light and dark look swapped")
 
 
+@pytest.mark.parametrize("size", [(8, 12), (60, 8), (8, 8)])
+def test_a_page_of_any_proportions_is_warned_of(model, size, tmp_path, monkeypatch, capsys):
+    """The black that pads a page to the shape doesn't hide that the page itself is light."""
+    page = Image.new("L", size, 245)
+    page.paste(20, (3, 3, 5, 5))
+    page.save(tmp_path / "page.png")
+    run(monkeypatch, "--classifier", model, str(tmp_path / "page.png"))
+    assert "light and dark look swapped" in capsys.readouterr().err
+    run(monkeypatch, "--classifier", model, "--invert", str(tmp_path / "page.png"))
+    assert capsys.readouterr().err == ""
+
+
 def test_inverted_is_never_said_without_a_known_mean():
     """`half` and `unit` don't know the training images' mean; one near the middle decides nothing."""
     white = np.full(SHAPE, 255, np.uint8)

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from commands.demo.strokes import centre_strokes
 from src.checkpoints import Classifier
 from src.classification import looks_inverted
-from src.decoding import decode_image
+from src.decoding import decode_image, decode_padded
 from src.errors import MnistryError
 from src.inference import class_probabilities
 
@@ -131,7 +130,7 @@ class Handler(BaseHTTPRequestHandler):
         drawn, invert = (query.get(name) == ["1"] for name in ("drawn", "invert"))
         file = io.BytesIO(self._body())
         try:
-            pixels = prepare(self.server.classifier, file, drawn, invert)
+            pixels, unpadded = prepare(self.server.classifier, file, drawn, invert)
         except MnistryError as error:
             raise RequestError(HTTPStatus.BAD_REQUEST, str(error)) from None
         probabilities = class_probabilities(self.server.classifier.model, [torch.tensor(pixels[None])], 1)[0]
@@ -139,7 +138,7 @@ class Handler(BaseHTTPRequestHandler):
             {
                 "probabilities": probabilities.tolist(),
                 "pixels": pixels.transpose(1, 2, 0).ravel().tolist(),
-                "inverted": not drawn and looks_inverted(self.server.classifier, pixels),
+                "inverted": not drawn and looks_inverted(self.server.classifier, unpadded),
             }
         )
 
@@ -171,13 +170,14 @@ def takes_strokes(classifier: Classifier) -> bool:
     return classifier.dataset.shape[0] == 1 and all(len(name) == 1 for name in classifier.dataset.class_names)
 
 
-def prepare(classifier: Classifier, file: io.BytesIO, drawn: bool, invert: bool) -> np.ndarray:
-    """The image as the classifier takes it: uint8, shape (C, H, W)."""
+def prepare(classifier: Classifier, file: io.BytesIO, drawn: bool, invert: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The image as the classifier takes it, uint8 of shape (C, H, W), and the part of it that isn't padding."""
     shape = classifier.dataset.shape
     if drawn and takes_strokes(classifier):
         ink = decode_image(file, (1, CANVAS, CANVAS), "the drawing")[0]
-        return centre_strokes(ink, *shape[1:])[None]
-    return decode_image(file, shape, "the image", replace(classifier.dataset.decoding, invert=invert))
+        strokes = centre_strokes(ink, *shape[1:])[None]
+        return strokes, strokes
+    return decode_padded(file, shape, "the image", classifier.dataset.decoding, invert)
 
 
 def _json(content: object) -> tuple[str, bytes]:
