@@ -16,8 +16,6 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM
 """Without formats that are programs to be run, such as EPS."""
 TURNED = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height."""
-
-
 GROUNDS = ("black", "white")
 """What may be put behind transparent parts."""
 
@@ -71,32 +69,38 @@ def decode_padded(
     return codes, codes[:, top:bottom, left:right]
 
 
-def plain_grounds(file: Path | IO[bytes], name: str | None = None) -> set[str]:
-    """The grounds, black or white, on which a transparent image is of one colour; none where it isn't transparent.
+@dataclass(frozen=True)
+class Measurement:
+    """What an image file holds.
 
-    Raises MnistryError where the file is not an image that can be read.
+    shape: the image's own (C, H, W), with 1 channel where it is grey and 3 where it is in colour. plain: the grounds,
+    black or white, on which it is of one colour; none where it isn't transparent.
     """
-    with _opened(file, name or str(file)) as opened:
-        if not opened.has_transparency_data:
-            return set()
-        extrema = {ground: _flatten(_turned(opened), ground).getextrema() for ground in GROUNDS}
-    return {ground for ground, found in extrema.items() if all(low == high for low, high in np.reshape(found, (-1, 2)))}
+
+    shape: tuple[int, int, int]
+    plain: frozenset[str] = frozenset()
 
 
-def measure_image(file: Path | IO[bytes], name: str | None = None) -> tuple[int, int, int]:
-    """The image's own (C, H, W), with 1 channel where it is grey and 3 where it is in colour.
-
-    The whole file is read, to be sure that it can be. Raises MnistryError where it can't.
-    """
+def measure_image(file: Path | IO[bytes], name: str | None = None) -> Measurement:
+    """Read the whole file, to be sure that it can be. Raises MnistryError where it can't."""
     with _opened(file, name or str(file)) as opened:
         turned = opened.getexif().get(ExifTags.Base.Orientation) in TURNED
         width, height = opened.size[::-1] if turned else opened.size
         # A JPEG decodes faster at an eighth of its size, and all of its data are still read.
         if opened.draft(None, (1, 1)):
             opened.load()
-            return len(_flatten(opened).getbands()), height, width
-        image = _flatten(_turned(opened))
-        return len(image.getbands()), image.height, image.width
+            return Measurement((len(_flatten(opened).getbands()), height, width))
+        transparent = opened.has_transparency_data
+        image = _turned(opened)
+        flat = _flatten(image)
+        shape = len(flat.getbands()), flat.height, flat.width
+        grounds = GROUNDS if transparent else ()
+        return Measurement(shape, frozenset(ground for ground in grounds if _is_plain(_flatten(image, ground))))
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Whether the image is of one colour."""
+    return all(low == high for low, high in np.reshape(image.getextrema(), (-1, 2)))
 
 
 @contextmanager

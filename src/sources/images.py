@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, PlainValidator, ValidationError, model_validator
 from tqdm import tqdm
 
-from src.decoding import Decoding, measure_image, plain_grounds
+from src.decoding import Decoding, measure_image
 from src.errors import MnistryError
 from src.explanations import Expected
 from src.parallel import ordered_map
@@ -286,10 +286,12 @@ def _measure_chunk(folder: Path, files: Sequence[ImageFile]) -> tuple[Measured, 
     failures = []
     for file in files:
         try:
-            measured.shapes[measure_image(folder / file.path, file.path)] += 1
-            measured.plain.update(plain_grounds(folder / file.path, file.path))
+            image = measure_image(folder / file.path, file.path)
         except MnistryError as error:
             failures.append(str(error))
+        else:
+            measured.shapes[image.shape] += 1
+            measured.plain.update(image.plain)
     return measured, failures
 
 
