@@ -205,6 +205,7 @@ def test_image_size_says_what_a_row_of_numbers_is(folder):
         ({"x": np.full((3, 2, 2), -1.0), "y": np.arange(3)}, "x: numbers from -1 to -1; expected 0 to 255"),
         ({"x": np.zeros((3, 2, 2, 2)), "y": np.arange(3)}, r"x: images of shape (3, 2, 2, 2); expected (N, H, W)"),
         ({"x": np.zeros((3, 2, 2)), "y": np.array([0, np.nan, np.nan])}, "y: 2 images have no label (NaN)"),
+        ({"x": np.zeros((3, 2, 2)), "y": np.array(["a", "nan", ""])}, "y: 2 images have no label ('nan')"),
         ({"x": np.zeros((3, 2, 2)), "y": np.ones((3, 14))}, "y: 14 labels per image; expected one class per image"),
         ({"x": np.zeros((3, 2, 2)), "y": np.array([{}, {}, {}])}, "holds Python objects, which could run code"),
         ({"x": np.zeros((3, 2, 2), "U3"), "y": np.arange(3)}, "x: images of type <U3; expected numbers"),
@@ -221,6 +222,7 @@ def test_wrong_arrays_are_named(folder, arrays, expected):
     [
         ("label,{}\n1,{}\n,{}\n", "all.csv:3: no label; fill it in or remove the row"),
         ("label,{}\n1,{}\nNaN,{}\n", "all.csv:3: no label; fill it in or remove the row"),
+        ("label,{}\n1,{}\n#N/A,{}\n", "all.csv:3: no label; fill it in or remove the row"),
         ("label,{}\n1,{}\n2,{},7\n", "all.csv:3: 18 columns; expected 17"),
         ("label,{}\n1,{}\n2" + ",x" * 16, "all.csv:3: a pixel that is not a number"),
         ("label,{}\n", "all.csv: a header without rows"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from src.errors import MnistryError
 from src.sources.file_names import Names
 from src.sources.findings import Findings, printable
-from src.sources.listing import SUFFIXES, ImageFile
+from src.sources.listing import NO_LABEL, SUFFIXES, ImageFile
 from src.sources.paths import is_link_outside, is_name_outside
 from src.sources.split_names import split_of
 from src.sources.tables import Table, read_table
@@ -24,8 +24,6 @@ COLUMNS = {
     "split": ("split", "set", "subset", "usage", "data set", "dataset"),
 }  # fmt: skip
 """The names that a header may give each column, in small letters."""
-NO_LABEL = {"nan", "<na>", "n/a", "#n/a", "null"}
-"""What programs write where there is nothing, in small letters."""
 SEVERAL = re.compile(r"\s*[|;,/]\s*|\s+")
 """What is between several labels in a cell, or in the name of one class."""
 BRACKETS = re.compile(r"\[.*[,;|].*\]|\{.*[,;|].*\}")

@@ -18,7 +18,7 @@ from PIL import Image
 
 from src.errors import MnistryError
 from src.sources.findings import Findings
-from src.sources.listing import ImageFile, is_ignored
+from src.sources.listing import NO_LABEL, ImageFile, is_ignored
 from src.sources.pixel_tables import is_pixel_table, read_pixel_table
 from src.sources.split_names import split_of
 
@@ -179,7 +179,10 @@ def _labels(name: str, array: np.ndarray) -> list[str]:
             array = array.astype(np.int64)
     if array.dtype.kind not in "iufbUS":
         raise MnistryError(f"{name}: labels of type {array.dtype}; expected numbers or text")
-    return [each.decode() if isinstance(each, bytes) else str(each) for each in array.tolist()]
+    labels = [each.decode() if isinstance(each, bytes) else str(each) for each in array.tolist()]
+    if missing := [label for label in labels if not label.strip() or label.lower() in NO_LABEL]:
+        raise MnistryError(f"{name}: {len(missing)} images have no label ({missing[0]!r})")
+    return labels
 
 
 def _array_images(

@@ -22,6 +22,8 @@ OTHER_SUFFIXES = {
 }  # fmt: skip
 OTHER_NAMES = {"readme", "license", "licence", "copying", "authors", "changelog", "citation", "makefile", "notice"}
 """Files that come with many datasets and are no images."""
+NO_LABEL = {"nan", "<na>", "n/a", "#n/a", "null"}
+"""What programs write into a table where there is nothing, in small letters."""
 MAYBE_NO_LABEL = {"na", "none", "-", "?", "nan", "null"}
 """What is written where there is no label, in small letters, unless it is a class's name."""
 

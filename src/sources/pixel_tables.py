@@ -11,6 +11,7 @@ from typing import TextIO
 import numpy as np
 
 from src.errors import MnistryError
+from src.sources.listing import NO_LABEL
 
 LABEL_NAMES = ("label", "labels", "class", "target", "y", "digit", "letter", "emotion", "character")
 PIXELS_COLUMN = "pixels"
@@ -22,7 +23,7 @@ PIXEL_NAME = re.compile(r"(?:pixel|pix|px|p|x|col|column|feature|v|f)?[_ .-]?\d+
 
 @dataclass(frozen=True)
 class Columns:
-    """Where the label is (None where there is none) and where the pixels are; names: of the header, if there is one."""
+    """The columns of the label (None where there is none) and of the pixels. header: whether the first row is one."""
 
     label: int | None
     pixels: list[int]
@@ -61,7 +62,7 @@ def read_pixel_table(path: Path, scratch: Path) -> tuple[np.ndarray, list[str]] 
                 if width not in (0, len(pixels)):
                     raise MnistryError(f"{path.name}:{line}: {len(pixels)} pixels; expected {width}, as before")
                 width = len(pixels)
-                if not label or label.lower() == "nan":
+                if not label or label.lower() in NO_LABEL:
                     raise MnistryError(f"{path.name}:{line}: no label; fill it in or remove the row")
                 labels.append(label)
                 out.write(pixels.tobytes())
