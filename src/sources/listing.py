@@ -123,7 +123,7 @@ def check_classes(
     """
     if not files:
         return
-    known, expected = set(class_names), ", ".join(class_names[:10]) + (", ..." if len(class_names) > 10 else "")
+    known, expected = set(class_names), _first_ten(class_names)
     for label, path in {file.label: file.path for file in reversed(files) if file.label not in known}.items():
         findings.problem(f"{path}: label {label!r} is not a class; expected one of {expected}")
     for name in () if stated else class_names:
@@ -144,7 +144,7 @@ def check_classes(
     fewest = 2 if has_test(files) else 3
     few = [name for name in class_names if fewest > counts["train", name] >= fewest - 1]
     if few and not any(file.split == "validation" for file in files):
-        listed = ", ".join(map(repr, few[:10])) + (", ..." if len(few) > 10 else "")
+        listed = _first_ten([repr(name) for name in few])
         findings.warn(
             f"classes with 1 image to train on: {len(few)}, {listed}; train can't hold one out for validation: add "
             "images, or set train.validation_fraction to 0"
@@ -187,5 +187,9 @@ def _check_splits(counts: Counter[tuple[str, str]], class_names: Sequence[str], 
             findings.problem(f"class {name!r} has no training images")
     missing = [name for name in class_names if not counts["test", name]]
     if missing:
-        listed = ", ".join(map(repr, missing[:10])) + (", ..." if len(missing) > 10 else "")
+        listed = _first_ten([repr(name) for name in missing])
         findings.warn(f"classes without test images: {len(missing)}, {listed}; macro F1 counts them as 0")
+
+
+def _first_ten(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")

@@ -95,7 +95,7 @@ def _csv_rows(path: Path, text: str) -> list[tuple[int, list[str]]]:
 
 
 def _separator(text: str) -> str:
-    """The separator of most columns that is there equally often in all of the first lines; a comma if none is."""
+    """The first of `SEPARATORS` that is there equally often in all of the first lines; a comma if none is."""
     lines = [re.sub('"[^"]*"', "", line) for line in text.splitlines()[:20] if line.strip(SEPARATORS + " ")]
     counts = {separator: {line.count(separator) for line in lines} for separator in SEPARATORS}
     even = [separator for separator, found in counts.items() if len(found) == 1 and found != {0}]

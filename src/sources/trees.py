@@ -217,10 +217,11 @@ class _Tree:
                     path = folder / entry.name
                     if is_ignored(path):
                         continue
-                    if _is_folder(entry) and _is_other_folder(path):
-                        self.other_files.append(f"{self.name(path)}/")
-                    elif _is_folder(entry):
-                        folders.append(path)
+                    if _is_folder(entry):
+                        if _is_other_folder(path):
+                            self.other_files.append(f"{self.name(path)}/")
+                        else:
+                            folders.append(path)
                     elif is_not_image(path):
                         self.other_files.append(self.name(path))
                     else:
