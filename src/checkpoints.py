@@ -56,8 +56,11 @@ def load_classifier(path: Path) -> Classifier:
         raise MnistryError(f"{path}: not a classifier of mnistry's ({error}); run `dvc repro`") from None
     if metadata.get("input") != INPUT:
         raise MnistryError(f"{path}: a classifier of an older mnistry, for normalized images; run `dvc repro`")
-    name, dataset = metadata["architecture"], info_from_dict(metadata["dataset"])
-    recipe = make_recipe(name, metadata["hyperparameters"])
+    try:
+        name, dataset = metadata["architecture"], info_from_dict(metadata["dataset"])
+        recipe = make_recipe(name, metadata["hyperparameters"])
+    except (KeyError, TypeError, ValueError):
+        raise MnistryError(f"{path}: a classifier of another version of mnistry; run `dvc repro`") from None
     model = build_model(name, recipe, dataset)
     model.load_state_dict(weights)
     return Classifier(model.eval(), name, recipe, dataset)

@@ -34,12 +34,16 @@ def save_info(folder: Path, info: DatasetInfo) -> None:
 
 
 def load_info(folder: Path) -> DatasetInfo:
-    """Read dataset.json."""
-    return info_from_dict(json.loads((folder / "dataset.json").read_text("utf-8")))
+    """Read dataset.json; raises MnistryError where an older mnistry wrote it."""
+    path = folder / "dataset.json"
+    try:
+        return info_from_dict(json.loads(path.read_text("utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise MnistryError(f"{path}: of another version of mnistry, or damaged ({error}); run `dvc repro`") from None
 
 
 def info_from_dict(content: dict) -> DatasetInfo:
-    """Undo `dataclasses.asdict` after a trip through JSON; raises KeyError where something is missing."""
+    """Undo `dataclasses.asdict` after a trip through JSON; raises KeyError or TypeError where that isn't its form."""
     normalization = content["normalization"]
     numbers = (tuple(normalization[name]) for name in ("mean", "std", "scale", "offset"))
     channels, height, width = content["shape"]

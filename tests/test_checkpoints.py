@@ -1,12 +1,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from src.checkpoints import METADATA_KEY, Classifier, load_classifier, save_classifier
+from src.checkpoints import INPUT, METADATA_KEY, Classifier, load_classifier, save_classifier
 from src.errors import MnistryError
 from src.models import build_model
 from src.params import MODELS
@@ -59,6 +60,20 @@ def test_classifier_of_an_older_version_is_refused(tmp_path):
     metadata = {"architecture": "linear", "hyperparameters": {}, "dataset": dataset}
     save_file({"1.weight": torch.zeros(2, 64)}, path, metadata={METADATA_KEY: json.dumps(metadata)})
     with pytest.raises(MnistryError, match=r"an older mnistry, for normalized images; run `dvc repro`"):
+        load_classifier(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"decoding": {"fit": "pad", "other": 1}}, {"sha256": None}, {}],
+    ids=["unknown decoding", "no digests", "no hyperparameters"],
+)
+def test_classifier_of_another_form_is_refused(tmp_path, change):
+    """Something that this version asks for is missing, or something is there that it doesn't know."""
+    path = tmp_path / "classifier.safetensors"
+    metadata = {"architecture": "linear", "hyperparameters": {}, "input": INPUT, "dataset": asdict(INFO) | change}
+    save_file({"1.weight": torch.zeros(2, 64)}, path, metadata={METADATA_KEY: json.dumps(metadata)})
+    with pytest.raises(MnistryError, match=r"of another version of mnistry; run `dvc repro`"):
         load_classifier(path)
 
 

@@ -16,6 +16,17 @@ def test_info_survives_its_file(tmp_path):
     assert "お" in (tmp_path / "dataset.json").read_text("utf-8")
 
 
+@pytest.mark.parametrize("change", ["decoding", "sha256", "damaged"])
+def test_info_of_another_version_is_refused(tmp_path, change):
+    """By the file's name, and with what to do."""
+    save_info(tmp_path, dataset_info())
+    path = tmp_path / "dataset.json"
+    text = path.read_text("utf-8")
+    path.write_text(text[:50] if change == "damaged" else text.replace(change, "other"), "utf-8")
+    with pytest.raises(MnistryError, match=r"dataset\.json: of another version .*; run `dvc repro`"):
+        load_info(tmp_path)
+
+
 def test_split_written_in_chunks_is_read_back(tmp_path):
     """Numpy reads the images as if it had written them, memory-mapped, and the labels with them."""
     images = np.random.default_rng(0).integers(0, 256, (10, 1, 3, 2), np.uint8)
