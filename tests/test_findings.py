@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from src.sources.findings import Findings
 from tests.image_files import load, png, problems_of, put, put_classes, put_images
 
 
@@ -19,14 +20,27 @@ def test_all_problems_are_shown_together(folder):
     assert len(lines) == 22
 
 
-def test_warnings_are_the_first_twenty(folder, capsys):
-    """And how many there are."""
+def test_warnings_are_the_first_twenty(capsys):
+    """And how many others there are."""
+    findings = Findings()
+    for i in range(30):
+        findings.warn(f"odd {i}")
+    findings.print_warnings()
+    assert capsys.readouterr().out.splitlines() == [
+        *(f"warning: odd {i}" for i in range(20)),
+        "warning: ... and 10 more",
+    ]
+
+
+def test_warnings_of_one_kind_are_one_line(folder, capsys):
+    """With an example and their number."""
     put_images(folder, 30)
     put(folder, "labels.csv", "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(30)) * 2)
     load(folder)
     warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
-    assert len(warnings) == 21
-    assert warnings[-1] == "warning: ... and 10 more"
+    assert len(warnings) == 1
+    assert "0.png is listed twice" in warnings[0]
+    assert "30 rows" in warnings[0]
 
 
 def test_name_with_a_line_break_stays_in_its_line(folder):
