@@ -103,7 +103,7 @@ def test_file_listed_twice_alike_is_a_warning(folder, capsys):
         ({"labels.csv": "file;label\na.png;a\n"}, "labels.csv:2: a.png: no such file"),
         (
             {"labels.csv": "image,label,category\na.png,a,x\n"},
-            "labels.csv:1: columns label and category may each be the label; rename all but one",
+            "labels.csv:1: columns label and category may each be the label; name one in source.yaml, label_column",
         ),
         ({"labels.csv": "a.png,a,x\na.png,a,test\n", "a.png": png()}, "labels.csv:1: split 'x'; expected train, valid"),
         (
@@ -376,3 +376,37 @@ def test_single_letters_differ_in_case(folder):
     put_images(folder, 4)
     put(folder, "labels.csv", "".join(f"{i}.png,{'aA'[i % 2]}\n" for i in range(4)))
     assert load(folder)[0] == ("A", "a")
+
+
+def test_table_and_its_column_are_what_source_yaml_says(folder):
+    """The table is in a folder without images, and two of its columns may be the class."""
+    for i in range(8):
+        put(folder, f"images/{i}.png", png(i))
+    put(
+        folder,
+        "data/legend.csv",
+        "user,image,Emotion\n" + "".join(f"{i % 3},{i}.png,{'ab'[i % 2]}\n" for i in range(8)),
+    )
+    put(folder, "source.yaml", "table: data/legend.csv\nlabel_column: emotion\n")
+    class_names, _, splits = load(folder)
+    assert class_names == ("a", "b")
+    assert splits["train"][1] == [grey % 2 for grey in greys(splits["train"][0])]
+
+
+@pytest.mark.parametrize(
+    ("description", "expected"),
+    [
+        ("table: data/legend.csv", "table: 'data/legend.csv' in source.yaml is not a file of the dataset"),
+        ("table: ../labels.csv", "table: '../labels.csv' in source.yaml is not a file of the dataset"),
+        ("label_column: mood", "labels.csv: label_column is 'mood'; the columns are 'image', 'dx', 'age'"),
+        ("", "the columns are 'image', 'dx', 'age'; none is called label,"),
+    ],
+)
+def test_wrong_table_or_column_is_named(folder, description, expected):
+    """And the columns that there are."""
+    put_images(folder, 4)
+    put(folder, "labels.csv", "image,dx,age\n" + "".join(f"{i}.png,{'ab'[i % 2]},{30 + i % 2}\n" for i in range(4)))
+    put(folder, "source.yaml", description)
+    problems = problems_of(folder)
+    assert expected in problems
+    assert description or "or name it in source.yaml, label_column" in problems

@@ -114,7 +114,18 @@ def test_order_and_class_names_are_the_same_composed_and_decomposed(folder, tmp_
         ),
         (
             {f"{s}/{c}/0.png": png() for s in ("car", "train") for c in "ab"},
-            "two layouts at once: train/, and next to them car/; move it away or into them, or say class_level: 1",
+            "two layouts at once: train/, and next to them car/; in source.yaml, root: train takes a, b, or say "
+            "class_level: 1",
+        ),
+        (
+            {f"{s}/{c}/{i}.png": png() for s in ("data", "out/train", "out/val") for c in "ab" for i in range(2)},
+            "data, out: each holds folders, and some are named like splits: which is the dataset? In source.yaml, "
+            "root: data takes a, b; root: out takes train, val",
+        ),
+        (
+            {f"{name}/{i}.png": png(i) for name in ("images", "test") for i in range(3)}
+            | {"data/legend.csv": "0.png,a"},
+            "expected a folder per class in them; if data/legend.csv has the labels, say table: data/legend.csv in",
         ),
         (
             {f"{c}/{i}.png": png() for c in "ab" for i in range(2)} | {"a/c/0.png": png()},

@@ -10,7 +10,7 @@ from pathlib import Path
 from src.errors import MnistryError
 from src.sources.file_names import Names
 from src.sources.findings import Findings, printable
-from src.sources.listing import NO_LABEL, SUFFIXES, ImageFile
+from src.sources.listing import NO_LABEL, SUFFIXES, ImageFile, image_files
 from src.sources.paths import is_link_outside, is_name_outside
 from src.sources.split_names import split_of
 from src.sources.tables import Table, read_table
@@ -45,18 +45,19 @@ class Columns:
 
 
 def list_annotations(
-    folder: Path, tables: Sequence[tuple[str, Path]], encoding: str, findings: Findings
+    folder: Path, tables: Sequence[tuple[str, Path]], encoding: str, findings: Findings, label_column: str = ""
 ) -> list[ImageFile]:
     """The images that the tables name, in the order of the rows.
 
     tables: the split of each, or empty where a column says it or nothing does, and its file; what it names is next to
-    it or below. encoding: of the tables; by default, UTF-8.
+    it, below, or, where nothing is, anywhere in the folder. encoding: of the tables; by default, UTF-8. label_column:
+    the one that holds the class, in small letters or not; empty where it is to be found.
     """
     files: dict[str, ImageFile] = {}
     problems: dict[str, list[str]] = {}
     twice: dict[str, list[str]] = {}
     for split, path in tables:
-        for where, file in _read(folder, path, split, encoding, findings):
+        for where, file in _read(folder, path, split, encoding, label_column, findings):
             earlier = files.setdefault(file.path, file)
             if earlier is file:
                 continue
@@ -83,15 +84,18 @@ def _one_per_kind(lines: dict[str, list[str]]) -> Iterator[str]:
         yield found[0] + (f" ({len(found)} rows with {kind})" if len(found) > 1 else "")
 
 
-def _read(folder: Path, path: Path, split: str, encoding: str, findings: Findings) -> list[tuple[str, ImageFile]]:
+def _read(
+    folder: Path, path: Path, split: str, encoding: str, label_column: str, findings: Findings
+) -> list[tuple[str, ImageFile]]:
     """Each row's place and image. split: that of the whole table, or empty."""
     if is_link_outside(path, folder):
         findings.problem(f"{path.name}: a link out of the dataset's folder; put the file itself there")
         return []
     try:
         table = _with_all_columns(read_table(path, encoding))
-        names = Names(folder, path.parent, split or split_of(path.stem))
-        columns = find_columns(table, split, names)
+        base = path.parent if next(image_files(path.parent), None) else folder
+        names = Names(folder, base, split or split_of(path.stem))
+        columns = find_columns(table, split, names, label_column)
     except MnistryError as error:
         findings.problem(str(error))
         return []
@@ -188,14 +192,19 @@ def _several(labels: set[str]) -> set[str]:
     }
 
 
-def find_columns(table: Table, split: str, names: Names) -> Columns | None:
+def find_columns(table: Table, split: str, names: Names, label_column: str = "") -> Columns | None:
     """Which column holds what; None where there are file names, but no label. Raises MnistryError.
 
-    split: that of the whole table, or empty.
+    split: that of the whole table, or empty. label_column: as for `list_annotations`.
     """
     head = [cell.lower() for cell in table.rows[0][1]]
     body = [row for _, row in table.rows[1:200] if len(row) == len(head)]
     known = {column: [i for i, name in enumerate(head) if name in accepted] for column, accepted in COLUMNS.items()}
+    if label_column:
+        known["label"] = [i for i, name in enumerate(head) if name == label_column.lower()]
+        if not known["label"]:
+            listed = ", ".join(map(repr, table.rows[0][1][:10]))
+            raise MnistryError(f"{table.name}: label_column is {label_column!r}; the columns are {listed}")
     holds_files = [i for i in range(len(head)) if body and _share(names, [row[i] for row in body]) > 0.5]
     if not (known["path"] or known["label"]) and not (
         holds_files and _names_columns(head, body, holds_files[0], names)
@@ -207,7 +216,8 @@ def find_columns(table: Table, split: str, names: Names) -> Columns | None:
     for column, places in known.items():
         if len(places) > 1:
             listed = " and ".join(head[i] for i in places)
-            raise MnistryError(f"{table.name}:1: columns {listed} may each be the {column}; rename all but one")
+            advice = "name one in source.yaml, label_column" if column == "label" else "rename all but one"
+            raise MnistryError(f"{table.name}:1: columns {listed} may each be the {column}; {advice}")
     path = known["path"] or holds_files
     if len(path) != 1:
         raise MnistryError(_unknown(table, "path", "holds the files' names"))
@@ -252,6 +262,7 @@ def _unknown(table: Table, column: str, what: str) -> str:
     head = ", ".join(repr(cell) for cell in table.rows[0][1][:10])
     return (
         f"{table.name}: the columns are {head}; none is called {', '.join(COLUMNS[column])}: rename the one that {what}"
+        + (", or name it in source.yaml, label_column" if column == "label" else "")
     )
 
 

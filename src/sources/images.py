@@ -25,7 +25,7 @@ from src.sources.arrays import find_array_files, read_arrays
 from src.sources.base import RawDataset, Split
 from src.sources.descriptions import NAMES, find_description
 from src.sources.findings import Findings, more_than, printable
-from src.sources.layouts import Reading, is_table, list_images
+from src.sources.layouts import Reading, list_images
 from src.sources.listing import (
     ImageFile,
     check_classes,
@@ -33,6 +33,7 @@ from src.sources.listing import (
     image_files,
     is_ignored,
     is_not_image,
+    is_table,
     name_labels,
     sorted_classes,
 )
@@ -83,6 +84,10 @@ class ImagesDescription(Section):
     """The levels of folders that name the classes, below root or a split's folder; none where that is certain."""
     encoding: str = ""
     """Of the tables; by default, UTF-8."""
+    table: str = ""
+    """The one that lists the images, where it isn't next to them; by default, it is found."""
+    label_column: str = ""
+    """The column of the tables that holds the class; by default, it is found by its name."""
     fit: Literal["pad", "crop", "stretch"] = "pad"
     """What is done with images of other proportions than image_size."""
     transparent: Literal["auto", "black", "white"] = "auto"
@@ -91,7 +96,7 @@ class ImagesDescription(Section):
     @property
     def reading(self) -> Reading:
         """How the folder is to be read."""
-        return Reading(self.root, self.class_level, self.encoding)
+        return Reading(self.root, self.class_level, self.encoding, self.table, self.label_column)
 
     @model_validator(mode="before")
     @classmethod

@@ -10,30 +10,34 @@ from pathlib import Path
 from src.sources.annotations import list_annotations
 from src.sources.base import SPLITS
 from src.sources.findings import Findings
-from src.sources.listing import ImageFile, image_files, is_ignored
-from src.sources.paths import is_link_outside
+from src.sources.listing import ImageFile, image_files, is_ignored, is_table
+from src.sources.paths import is_link_outside, is_name_outside
 from src.sources.split_names import is_unlabelled, split_of
 from src.sources.trees import list_tree
 
 NOT_TABLES = re.compile("_?classes|class_?(names|list|dict|map)|.*submission.*", re.IGNORECASE)
 """Names of CSV files that list classes or answers, and no images."""
-TABLE_SUFFIXES = (".csv", ".tsv")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the user says about how a folder is to be read: as for `list_tree` and `list_annotations`."""
+    """What the user says about how a folder is to be read: as for `list_tree` and `list_annotations`.
+
+    table: the one that lists the images, relative to the folder; empty where it is to be found.
+    """
 
     root: str = "."
     levels: tuple[int, ...] = ()
     encoding: str = ""
+    table: str = ""
+    label_column: str = ""
 
 
 def list_images(folder: Path, findings: Findings, reading: Reading = Reading()) -> list[ImageFile]:
     """The image files of the folder, in its own order: that of a table's rows or of the files' names."""
-    tables = find_tables(folder, findings)
+    tables = _stated_table(folder, reading.table, findings) if reading.table else find_tables(folder, findings)
     if tables:
-        files = list_annotations(folder, tables, reading.encoding, findings)
+        files = list_annotations(folder, tables, reading.encoding, findings, reading.label_column)
         # Where rows are wrong, their images are unlisted because of that.
         if not findings.problems:
             _check_unlisted(folder, files, " and ".join(sorted(path.name for _, path in tables)), findings)
@@ -46,6 +50,14 @@ def list_images(folder: Path, findings: Findings, reading: Reading = Reading()) 
         findings.problem("no images; expected one folder per class, or a CSV of file names and labels")
     # The same letters may be stored composed or decomposed, depending on the system that made the files.
     return [replace(file, label=unicodedata.normalize("NFC", file.label)) for file in inside]
+
+
+def _stated_table(folder: Path, name: str, findings: Findings) -> list[tuple[str, Path]]:
+    """The table that the user names; a problem where there is no such file."""
+    if is_name_outside(name) or not (folder / name).is_file():
+        findings.problem(f"table: {name!r} in source.yaml is not a file of the dataset")
+        return []
+    return [("", folder / name)]
 
 
 def find_tables(folder: Path, findings: Findings) -> list[tuple[str, Path]]:
@@ -77,11 +89,6 @@ def _tables_inside(folder: Path) -> list[tuple[str, Path]]:
             if (inner / name).is_file() and (split := split_of(inner.name)):
                 found.append((split, inner / name))
     return sorted(found, key=lambda each: SPLITS.index(each[0]))
-
-
-def is_table(path: Path) -> bool:
-    """Whether it is a file of the dataset whose name is that of a table."""
-    return path.suffix.lower() in TABLE_SUFFIXES and not is_ignored(path) and path.is_file()
 
 
 def _readable(folder: Path, files: Sequence[ImageFile], findings: Findings) -> list[ImageFile]:

@@ -14,6 +14,7 @@ from src.sources.findings import Findings
 from src.splits import stratified_split
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+TABLE_SUFFIXES = (".csv", ".tsv")
 IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 OTHER_SUFFIXES = {
     ".txt", ".md", ".rst", ".html", ".htm", ".pdf", ".doc", ".docx", ".rtf", ".json", ".jsonl", ".xml", ".yaml", ".yml",
@@ -50,6 +51,11 @@ def is_ignored(path: Path) -> bool:
 def is_not_image(path: Path) -> bool:
     """Whether the file is no image by its name, as a README and a table of labels are."""
     return path.suffix.lower() in OTHER_SUFFIXES or path.name.lower() in OTHER_NAMES
+
+
+def is_table(path: Path) -> bool:
+    """Whether it is a file of the dataset whose name is that of a table."""
+    return path.suffix.lower() in TABLE_SUFFIXES and not is_ignored(path) and path.is_file()
 
 
 def image_files(folder: Path) -> Iterator[Path]:

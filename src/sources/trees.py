@@ -9,7 +9,7 @@ from pathlib import Path
 from src.sources.archives import SUFFIXES
 from src.sources.descriptions import NAMES
 from src.sources.findings import Findings, more_than
-from src.sources.listing import ImageFile, image_files, is_ignored, is_not_image, natural_key
+from src.sources.listing import ImageFile, image_files, is_ignored, is_not_image, is_table, natural_key
 from src.sources.split_names import is_unlabelled, says_no_class, split_of
 
 NUMBERS = {2: "two", 3: "three"}
@@ -79,9 +79,13 @@ class _Tree:
             if folder not in stray:
                 self.findings.note(f"{self.name(folder)}/: images without folders of classes; passed over")
                 continue
+            advice = "move it away or into them"
+            if len(found) == 1:
+                only = next(iter(found))
+                advice = f"in source.yaml, root: {self.name(only)} takes {_listed(self.folders(only))}"
             self.findings.problem(
-                f"two layouts at once: {listed}, and next to them {self.name(folder)}/; move it away or into them, or "
-                "say class_level: 1 in source.yaml if all of them are classes"
+                f"two layouts at once: {listed}, and next to them {self.name(folder)}/; {advice}, or say "
+                "class_level: 1 in source.yaml if all of them are classes"
             )
         self._refuse_images(top, "next to the splits' folders")
         return self._with_classes(splits)
@@ -165,6 +169,13 @@ class _Tree:
                 f"class_level: 1 takes {_listed(classes)}"
             )
             return False
+        if any(split_of(inner.name) and self.folders(inner) for top in classes for inner in self.folders(top)):
+            roots = "; ".join(f"root: {self.name(top)} takes {_listed(self.folders(top))}" for top in classes[:3])
+            self.findings.problem(
+                f"{_listed(classes)}: each holds folders, and some are named like splits: which is the dataset? "
+                f"In source.yaml, {roots}"
+            )
+            return False
         leaves = [path for top in classes for path in self._leaves(top, (top.name,))]
         readings = _readings(leaves)
         if len(readings) > 1:
@@ -181,9 +192,13 @@ class _Tree:
         names = [folder.name for folder in folders]
         if len(names) < 2 or not all(split_of(name) or says_no_class(name) for name in names):
             return True
+        table = next((self.name(path) for path in sorted(self.folder.rglob("*")) if is_table(path)), None)
+        labels = (
+            f"; if {table} has the labels, say table: {table} in source.yaml" if table else ", or a table of labels"
+        )
         self.findings.problem(
             f"{_listed(folders)}: folders of images, none of them named like a class; expected a folder per class in "
-            "them, or a table of labels; if they are the classes, say class_level: 1 in source.yaml"
+            f"them{labels}; if they are the classes, say class_level: 1 in source.yaml"
         )
         return False
 
