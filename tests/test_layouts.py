@@ -116,7 +116,7 @@ def test_name_that_is_not_text_is_named(folder):
         ({"train.zip": b"", "training.zip": b""}, "two layouts at once: train.zip, training.zip; expected one archive"),
         ({"val.zip": b"", "test.zip": b""}, "two layouts at once: test.zip, val.zip; expected one archive"),
         (
-            {"all.7z": b"7z"},
+            {"all.7z": b"7z\xbc\xaf"},
             "all.7z: next to the folders; expected images in one folder per class, or a CSV, or archives alone",
         ),
         ({}, "no images; expected one folder per class, or a CSV"),

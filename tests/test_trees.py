@@ -319,3 +319,16 @@ def test_links_to_folders_are_not_followed_in_circles(folder):
     for name in ("one", "two"):
         (folder / "cats/images" / name).symlink_to("../..")
     assert "cats/images/one: not a file; remove it" in problems_of(folder)
+
+
+def test_text_of_an_unknown_kind_is_passed_over(folder, capsys):
+    """Lists of names, such as .idx; but neither what isn't text, nor what may be an image in text."""
+    put_classes(folder, "a", "b")
+    put(folder, "a/pos.idx", "0.png\n1.png\n")
+    put(folder, "b/0.pgm", f"P2 4 3 255 {' '.join(['7'] * 12)}\n")
+    load(folder)
+    assert "note: not images, passed over: a/pos.idx\n" in capsys.readouterr().out
+    for name, content in (("a/x.idx", b"\0\1"), ("a/y.svg", b"<svg/>"), ("a/z", b"")):
+        put(folder, name, content)
+    problems = problems_of(folder)
+    assert all(f"{name}: not an image that can be read" in problems for name in ("a/x.idx", "a/y.svg", "a/z"))

@@ -1,5 +1,6 @@
 """The image files of a dataset: which ones, in which order, with which labels, in which split."""
 
+import codecs
 import os
 import re
 import unicodedata
@@ -49,8 +50,22 @@ def is_ignored(path: Path) -> bool:
 
 
 def is_not_image(path: Path) -> bool:
-    """Whether the file is no image by its name, as a README and a table of labels are."""
-    return path.suffix.lower() in OTHER_SUFFIXES or path.name.lower() in OTHER_NAMES
+    """Whether the file is no image: by its name, as a README is, or, where that says nothing, because it is text."""
+    suffix = path.suffix.lower()
+    if suffix in OTHER_SUFFIXES or path.name.lower() in OTHER_NAMES:
+        return True
+    return suffix not in SUFFIXES and suffix != ".svg" and _is_text(path)
+
+
+def _is_text(path: Path) -> bool:
+    """Whether the file begins with text, other than the pixels of portable bitmaps."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(1024)
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)
+    except (OSError, UnicodeDecodeError):
+        return False
+    return bool(text) and "\0" not in text and not text.startswith(("P1", "P2", "P3"))
 
 
 def is_table(path: Path) -> bool:
