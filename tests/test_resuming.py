@@ -24,7 +24,7 @@ from src.resuming import (
     to_bytes,
     training_key,
 )
-from src.training import fit
+from src.training import DivergedError, fit
 from stages import download, normalize, train
 from tests.conftest import PROJECT
 
@@ -128,6 +128,22 @@ def test_two_runs_of_the_same_training_do_not_disturb_each_other(params, tmp_pat
     checkpoints[1].remove()
     checkpoints[1].remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_runs_may_write_at_the_same_time(params, tmp_path, every_epoch, monkeypatch):
+    """One writes all of its file while the other is amid its own: both end whole."""
+    first, second = (Checkpoint(tmp_path, KEY, pytest.fail) for _ in range(2))
+    next(epochs_of(params, second))
+
+    def meanwhile(_):
+        monkeypatch.undo()
+        assert second.write()
+
+    monkeypatch.setattr("src.resuming.os.fsync", meanwhile)
+    monkeypatch.setattr("src.resuming.SECONDS", 0)
+    list(epochs_of(params, first, epochs=1))
+    assert len(Checkpoint(tmp_path, KEY, pytest.fail).epochs) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [f"{KEY}.checkpoint"]
 
 
 def test_old_checkpoints_are_removed_and_nothing_else(tmp_path, monkeypatch):
@@ -309,7 +325,7 @@ def test_a_full_disk_at_the_end_loses_nothing(tmp_path, digits, monkeypatch, cap
     assert outputs[0].exists()
 
 
-def test_diverged_training_leaves_no_checkpoint(tmp_path, digits, write_params, every_epoch):
+def test_diverged_training_leaves_no_checkpoint(tmp_path, digits, write_params, every_epoch, monkeypatch):
     """It would diverge again; no classifier either, and the error says what to do."""
     write_params(model="mlp", models__mlp__learning_rate=1e30)
     outputs = (tmp_path / "c.safetensors", tmp_path / "train.json", tmp_path / "history.csv")
@@ -321,8 +337,18 @@ def test_diverged_training_leaves_no_checkpoint(tmp_path, digits, write_params, 
         "most likely, learning_rate 1e+30 is too high; try -S models.mlp.learning_rate=0.01; no classifier was "
         "written: `make recover` brings back the last one"
     )
+
+    def diverging(model, _, epoch):
+        assert len(list((tmp_path / "checkpoints").glob("*"))) == epoch - 1
+        if epoch == 2:
+            raise DivergedError(2, None, "the validation loss is inf")
+
+    monkeypatch.setattr("src.training.check_epoch", diverging)
+    write_params(model="mlp", models__mlp__learning_rate=0.02)
+    with pytest.raises(MnistryError, match=r"^epoch 2: the validation loss is inf; .+\.learning_rate=0\.002; no class"):
+        train.main(digits, *outputs)
     assert not outputs[0].exists()
-    assert not list((tmp_path / "checkpoints").glob("*"))
+    assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
 def test_no_path_is_part_of_the_key(tmp_path, digits, monkeypatch, capsys, every_epoch):
