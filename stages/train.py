@@ -30,8 +30,8 @@ from stages import log, run_stage, significant, write_json
 
 FEW_STEPS = 400
 """The recipes are made for MNIST's 445 steps per epoch; with fewer than this in all, every model underfits."""
-USUAL_RATES = {"sgd": 0.1, "adam": 0.01, "adamw": 0.01}
-"""Learning rates that few models diverge at."""
+USUAL_RATES = {"sgd": 0.1}
+"""Learning rates that few models diverge at; 0.01 for the optimizers that aren't here."""
 UNEQUAL = 10
 """Class weights are suggested where the commonest class has this many times the images of the rarest."""
 
@@ -107,7 +107,7 @@ def refuse_batches_of_one(name: str, model: nn.Module, train: Subset, batch_size
     if not learns_from_one_image(model, image):
         raise MnistryError(
             f"models.{name}: batch normalization can't be trained on 1 image per batch where its feature maps are of "
-            f"1 pixel; there are {len(train)} training images and batch_size is {batch_size}; expected at least 2 of "
+            f"1 pixel; training images: {len(train)}, batch_size: {batch_size}; expected at least 2 of "
             f"both, such as -S models.{name}.batch_size=2, or larger images"
         )
 
@@ -140,10 +140,11 @@ def advice(params: Params, untrained: bool = False) -> str:
     recipe, prefix = params.recipe, f"-S models.{params.model}"
     if untrained:
         return f"no step had been taken, so it is the images or the params under models.{params.model}"
-    if recipe.learning_rate * recipe.weight_decay >= 1:
+    usual = USUAL_RATES.get(recipe.optimizer, 0.01)
+    if recipe.learning_rate <= usual and recipe.learning_rate * recipe.weight_decay >= 1:
         lower, value = "weight_decay", 0.1
     else:
-        lower, value = "learning_rate", min(recipe.learning_rate / 10, USUAL_RATES[recipe.optimizer])
+        lower, value = "learning_rate", min(recipe.learning_rate / 10, usual)
     return f"most likely, {lower} {getattr(recipe, lower):g} is too high; try {prefix}.{lower}={value:g}"
 
 

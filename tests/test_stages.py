@@ -13,12 +13,14 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from src.batches import Subset
 from src.datasets import load_info
 from src.errors import MnistryError
+from src.models import build_model
 from src.params import MODELS
 from src.progress import Epoch, Score
 from stages import check, download, evaluate, normalize, run_stage, significant, train, write_json
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, dataset_info
 
 
 @pytest.fixture(autouse=True)
@@ -195,6 +197,9 @@ def test_likely_cause_is_named(params):
     recipe = params.models.mlp.model_copy(update={"weight_decay": 1e6})
     decayed = params.model_copy(update={"models": params.models.model_copy(update={"mlp": recipe})})
     assert "weight_decay 1e+06 is too high; try -S models.mlp.weight_decay=0.1" in train.advice(decayed)
+    faster = recipe.model_copy(update={"learning_rate": 100.0, "optimizer": "sgd"})
+    both = params.model_copy(update={"models": params.models.model_copy(update={"mlp": faster})})
+    assert "learning_rate 100 is too high; try -S models.mlp.learning_rate=0.1" in train.advice(both)
     assert train.advice(params, untrained=True).endswith("it is the images or the params under models.mlp")
 
 
@@ -210,9 +215,18 @@ def test_batches_of_one_image_are_trained_or_refused_before_training(project, no
         train.main(normalized, *outputs)
         assert json.loads(outputs[1].read_text())["epochs"] == 1
         return
-    with pytest.raises(MnistryError, match=r"batch_size is 1; .+ such as -S models\.resnet\.batch_size=2, or larger"):
+    with pytest.raises(MnistryError, match=r"batch_size: 1; .+ such as -S models\.resnet\.batch_size=2, or larger"):
         train.main(normalized, *outputs)
     assert not any(path.exists() for path in outputs)
+
+
+def test_one_training_image_is_a_batch_of_one(params):
+    """Whatever the batch size is: the error names both."""
+    image = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    model = build_model("resnet", params.models.resnet, dataset_info())
+    subset = Subset(image, torch.tensor([1]), torch.tensor([0]))
+    with pytest.raises(MnistryError, match="training images: 1, batch_size: 128; expected at least 2 of both"):
+        train.refuse_batches_of_one("resnet", model, subset, 128)
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_training(project, normalized, capsys):
