@@ -103,14 +103,17 @@ class Checkpoint:
         except OSError as error:
             self._log(f"warning: {self.path}: ignored ({(error.strerror or str(error)).lower()})")
             return None
-        if content[:DIGEST_SIZE] != self._digest(content[DIGEST_SIZE:]):
+        digest, content = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
+        if digest != self._digest(content):
             self._log(f"warning: {self.path}: damaged, or of another training; ignored")
             return None
-        saved: dict[str, Any] = from_bytes(content[DIGEST_SIZE:])
+        saved: dict[str, Any] = from_bytes(content)
         return saved
 
     def _digest(self, content: bytes) -> bytes:
-        return hashlib.sha256(self._key.encode() + content).digest()
+        digest = hashlib.sha256(self._key.encode())
+        digest.update(content)
+        return digest.digest()
 
 
 def open_checkpoint(key: str, log: Callable[[str], None]) -> Checkpoint:
