@@ -8,7 +8,6 @@ own, with torch's and the C library's settings as they come. Needs `data/raw/mni
 
 import argparse
 import gzip
-import platform
 import resource
 import sys
 import tempfile
@@ -34,7 +33,7 @@ from benchmarks.memory import memory_section
 from benchmarks.results import train_once
 from src.batches import Subset, make_subset
 from src.datasets import load_info, load_split
-from src.devices import choose_device, choose_precision, describe_device, place
+from src.devices import choose_device, choose_precision, describe_device, place, processor_name
 from src.inference import predict_logits
 from src.models import build_model, build_network
 from src.params import Params, Recipe, read_params
@@ -110,7 +109,7 @@ def main() -> None:
         tutorials = tutorials_section(params, device, rounds, share, their_process)
     page = [
         "# Benchmarks\n",
-        f"`make bench`: {describe_device(device)}, {processor()}, torch {torch.__version__}; "
+        f"`make bench`: {describe_device(device)}, {processor_name()}, torch {torch.__version__}; "
         f"medians of {rounds} rounds.\n",
         *tutorials,
         *commands_section(params),
@@ -354,11 +353,6 @@ def matrix_product_peak(device: torch.device, dtype: torch.dtype) -> float:
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     best = min(timed(lambda: torch.mm(a, b).sum().item()) for _ in range(10))
     return 2 * size**3 / best
-
-
-def processor() -> str:
-    """The processor's name, where the system knows it."""
-    return str(torch.cpu.get_capabilities().get("cpu_name") or platform.processor() or platform.machine())
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from src.datasets import DatasetInfo, info_from_dict
 from src.errors import MnistryError
-from src.models import build_model
+from src.models import build_model, is_finite
+from src.outputs import whole_file
 from src.params import Recipe, make_recipe
 
 METADATA_KEY = "mnistry"
@@ -37,9 +38,10 @@ def save_classifier(path: Path, classifier: Classifier) -> None:
         "input": INPUT,
         "dataset": asdict(classifier.dataset),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.cpu().contiguous() for name, tensor in classifier.model.state_dict().items()}
-    save_file(weights, path, metadata={METADATA_KEY: json.dumps(metadata, ensure_ascii=False)})
+    content = save(weights, metadata={METADATA_KEY: json.dumps(metadata, ensure_ascii=False)})
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def load_classifier(path: Path) -> Classifier:
@@ -63,4 +65,6 @@ def load_classifier(path: Path) -> Classifier:
         raise MnistryError(f"{path}: a classifier of another version of mnistry; run `dvc repro`") from None
     model = build_model(name, recipe, dataset)
     model.load_state_dict(weights)
+    if not is_finite(model):
+        raise MnistryError(f"{path}: some weights are not finite numbers; run `dvc repro`")
     return Classifier(model.eval(), name, recipe, dataset)

@@ -1,5 +1,7 @@
 """Where tensors are, and in which precision they are multiplied."""
 
+import platform
+
 import torch
 from torch import nn
 
@@ -63,3 +65,19 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cpu":
         return f"cpu ({torch.get_num_threads()} threads)"
     return str(device)
+
+
+def processor_name() -> str:
+    """The processor's name, as far as torch or the system knows it."""
+    return str(torch.cpu.get_capabilities().get("cpu_name") or platform.processor() or platform.machine())
+
+
+def arithmetic(device: torch.device, precision: torch.dtype) -> dict[str, str]:
+    """What decides the last bits of a training, besides its inputs: names and values for a log or a key."""
+    return {
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "precision": str(precision).removeprefix("torch."),
+        "processor": f"{processor_name()} ({torch.backends.cpu.get_cpu_capability()})",
+        "threads": str(torch.get_num_threads()),
+    }

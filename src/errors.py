@@ -19,6 +19,11 @@ def suggest(value: str, known: list[str]) -> str:
     return (f"did you mean {near[0]}? " if near else "") + f"expected one of {', '.join(sorted(known))}"
 
 
+def describe_os_error(error: OSError) -> str:
+    """The file that the system refused, and why."""
+    return f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}"
+
+
 @contextmanager
 def exit_on_error() -> Iterator[None]:
     """Exit with a line and status 1 where the block raises what a user can fix, and with 130 at Ctrl+C."""
@@ -31,6 +36,6 @@ def exit_on_error() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        sys.exit(f"error: {error.filename or 'a file'}: {(error.strerror or str(error)).lower()}")
+        sys.exit(f"error: {describe_os_error(error)}")
     except KeyboardInterrupt:
         sys.exit(130)

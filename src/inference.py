@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from src.errors import MnistryError
+
 BATCH_SIZE = 200
 """Images per batch where nothing else is said: above it, feature maps leave the processor's caches (docs/log.md)."""
 
@@ -31,5 +33,13 @@ def predict_logits(model: nn.Module, batches: Iterable[Tensor], count: int) -> T
 
 
 def class_probabilities(model: nn.Module, batches: Iterable[Tensor], count: int) -> np.ndarray:
-    """Each class's probability: float64, shape (count, K), each row adding up to 1; see `predict_logits`."""
-    return predict_logits(model, batches, count).double().softmax(1).cpu().numpy()
+    """Each class's probability: float64, shape (count, K), each row adding up to 1; see `predict_logits`.
+
+    Raises MnistryError where one is not a finite number: finite weights may still be so large that their sums aren't.
+    """
+    probabilities = predict_logits(model, batches, count).double().softmax(1).cpu().numpy()
+    if not np.isfinite(probabilities).all():
+        raise MnistryError(
+            "the classifier's weights are too large to add up; train it again with a lower learning rate"
+        )
+    return probabilities

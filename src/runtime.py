@@ -46,5 +46,6 @@ def keep_freed_memory() -> None:
 
 def without_compiler(kind: type[Optimizer]) -> type[Optimizer]:
     """The optimizer without the wrappers that import torch's compiler, for 3.4 s, to keep it out of training."""
-    methods = {name: inspect.unwrap(getattr(kind, name)) for name in ("add_param_group", "zero_grad")}
+    wrapped = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in wrapped}
     return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(inspect.unwrap(kind.step))})

@@ -1,9 +1,10 @@
 """Fitting a classifier to labelled images."""
 
+import copy
 import inspect
+import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,14 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
+from src.augmentation import Augmentation
 from src.batches import Subset, shuffled_batches, steps_per_epoch
+from src.errors import MnistryError
 from src.inference import BATCH_SIZE, predict_logits
+from src.models import is_finite
 from src.params import Recipe
+from src.progress import Epoch, Progress, Score, global_generators
+from src.resuming import Checkpoint
 from src.runtime import without_compiler
 
 OPTIMIZERS: dict[str, tuple[type[Optimizer], tuple[str, ...]]] = {
@@ -26,26 +32,16 @@ OPTIMIZERS: dict[str, tuple[type[Optimizer], tuple[str, ...]]] = {
 """For each optimizer, torch's class and which values of the recipe it takes besides the learning rate."""
 
 
-@dataclass(frozen=True)
-class Score:
-    """Mean cross-entropy in nats, and the fraction classified correctly, in [0, 1]."""
-
-    loss: float
-    accuracy: float
+CHECK_EVERY = 100
+"""Steps between two looks at the losses, for each of which an accelerator has to finish its work first."""
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """What came of an epoch.
+class DivergedError(MnistryError):
+    """A loss or a weight is no longer a finite number; step: of the epoch, or None where it showed after it."""
 
-    train: over its batches, as they were trained on. validation: after it, or None without validation images.
-    images_per_second: of training alone.
-    """
-
-    number: int
-    train: Score
-    validation: Score | None
-    images_per_second: float
+    def __init__(self, epoch: int, step: int | None, problem: str):
+        super().__init__(f"epoch {epoch}, step {step}: {problem}" if step else f"epoch {epoch}: {problem}")
+        self.epoch, self.step = epoch, step
 
 
 def fit(
@@ -55,42 +51,69 @@ def fit(
     recipe: Recipe,
     *,
     generator: torch.Generator,
-    augment: Callable[[Tensor], Tensor] | None = None,
+    augment: Augmentation | None = None,
     class_weights: Tensor | None = None,
     precision: torch.dtype = torch.float32,
+    checkpoint: Checkpoint | None = None,
 ) -> Iterator[Epoch]:
-    """Train the model in place, yielding after each epoch.
+    """Train the model in place, yielding after each epoch; raises DivergedError.
 
     train, validation: on the model's device; validation may be empty. generator: on the CPU; draws the order of the
     images. augment: changes a batch of training images. class_weights: of each class in the loss, float32 of shape
-    (K,), on the model's device. precision: what products are computed in; weights and sums stay float32.
+    (K,), on the model's device. precision: what products are computed in; weights and sums stay float32. checkpoint:
+    of the same training; epochs that it holds are neither trained nor yielded again.
     """
     loss_function = nn.CrossEntropyLoss(class_weights, label_smoothing=recipe.label_smoothing)
-    optimizer = make_optimizer(model, recipe)
-    schedule = make_schedule(optimizer, recipe, steps_per_epoch(len(train), recipe.batch_size) * recipe.epochs)
-    for number in range(1, recipe.epochs + 1):
+    optimizer, steps = make_optimizer(model, recipe), steps_per_epoch(len(train), recipe.batch_size)
+    schedule = make_schedule(optimizer, recipe, steps * recipe.epochs)
+    progress = Progress(model, optimizer, schedule, all_generators(model, generator, augment))
+    if checkpoint:
+        checkpoint.restore(progress)
+    for number in range(len(progress.epochs) + 1, recipe.epochs + 1):
         start = time.perf_counter()
         batches = shuffled_batches(train, recipe.batch_size, generator)
         if augment is not None:
             batches = ((augment(images), labels) for images, labels in batches)
-        score, seen = train_epoch(model, batches, optimizer, schedule, loss_function, precision)
+        losses, correct, seen = train_epoch(model, batches, steps, optimizer, schedule, loss_function, precision)
+        trained = time.perf_counter()
+        check_losses(losses, number)
+        score = evaluate(model, validation) if len(validation) else None
+        check_epoch(model, score, number)
         seconds = time.perf_counter() - start
-        yield Epoch(number, score, evaluate(model, validation) if len(validation) else None, seen / seconds)
+        train_score = Score(losses.mean().item(), correct / seen)
+        epoch = Epoch(number, train_score, score, losses[0].item(), seconds, seen / (trained - start))
+        progress.epochs.append(epoch)
+        if checkpoint:
+            checkpoint.update(progress)
+        yield epoch
+
+
+def all_generators(
+    model: nn.Module, order: torch.Generator, augment: Augmentation | None
+) -> dict[str, torch.Generator]:
+    """Whatever draws random numbers in training, by a name."""
+    own = {"order": order} | ({"augmentation": augment.generator} if augment else {})
+    return own | global_generators(next(model.parameters()).device)
 
 
 def train_epoch(
     model: nn.Module,
     batches: Iterator[tuple[Tensor, Tensor]],
+    steps: int,
     optimizer: Optimizer,
     schedule: LRScheduler | None,
     loss_function: nn.Module,
     precision: torch.dtype,
-) -> tuple[Score, int]:
-    """One pass over the batches; returns their mean score and the number of images."""
+) -> tuple[Tensor, int, int]:
+    """One pass over that many batches of one size.
+
+    Returns each one's loss, float64 on the CPU, fewer where one isn't finite; how many images were classified
+    correctly; and how many there were.
+    """
     model.train()
     device = next(model.parameters()).device
-    loss_sum, correct, seen = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device), 0
-    for images, labels in batches:
+    losses, correct, seen = torch.empty(steps, device=device), torch.zeros((), dtype=torch.int64, device=device), 0
+    for step, (images, labels) in enumerate(batches, 1):
         with torch.autocast(device.type, precision, enabled=precision is not torch.float32):
             logits = model(images)
         loss = loss_function(logits.float(), labels)
@@ -99,11 +122,39 @@ def train_epoch(
         optimizer.step()
         if schedule is not None:
             schedule.step()
-        loss_sum += loss.detach() * len(labels)
+        losses[step - 1] = loss.detach()
         correct += (logits.detach().argmax(1) == labels).sum()
         seen += len(labels)
-    # The epoch's only synchronization with the device.
-    return Score(loss_sum.item() / seen, correct.item() / seen), seen
+        if step % CHECK_EVERY == 0 and not losses[step - CHECK_EVERY : step].isfinite().all():
+            break
+    # But for these looks, the epoch's only synchronization with the device.
+    return losses[:step].cpu().double(), int(correct.item()), seen
+
+
+def check_losses(losses: Tensor, epoch: int) -> None:
+    """Raise DivergedError at the first of an epoch's losses, one per step, that isn't finite."""
+    for index in (~losses.isfinite()).nonzero()[:1].flatten().tolist():
+        raise DivergedError(epoch, index + 1, f"the training loss is {losses[index].item()}")
+
+
+def check_epoch(model: nn.Module, validation: Score | None, epoch: int) -> None:
+    """Raise DivergedError where the validation loss after an epoch, or a weight, isn't finite."""
+    if validation and not math.isfinite(validation.loss):
+        raise DivergedError(epoch, None, f"the validation loss is {validation.loss}")
+    if not is_finite(model):
+        raise DivergedError(epoch, None, "some weights are no longer finite numbers")
+
+
+def learns_from_one_image(model: nn.Module, image: Tensor) -> bool:
+    """Whether the model can be trained on batches of one image, uint8 codes of shape (1, C, H, W).
+
+    Batch normalization can't where its maps are of one pixel: it needs two values per channel.
+    """
+    try:
+        copy.deepcopy(model).train()(image)
+    except ValueError:
+        return False
+    return True
 
 
 def evaluate(model: nn.Module, subset: Subset) -> Score:

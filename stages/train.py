@@ -1,28 +1,37 @@
 """Train the chosen classifier on the training split."""
 
 import csv
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from math import ceil
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from src.augmentation import make_augmentation
-from src.batches import load_subsets, steps_per_epoch
+from src.batches import Subset, load_subsets, steps_per_epoch
 from src.checkpoints import Classifier, save_classifier
-from src.datasets import load_info
-from src.devices import choose_device, choose_precision, describe_device, place
+from src.datasets import DatasetInfo, load_info
+from src.devices import arithmetic, choose_device, choose_precision, describe_device, place
+from src.errors import MnistryError, describe_os_error
 from src.models import build_model, count_parameters
+from src.outputs import check_room
 from src.params import Params, read_params
+from src.progress import Epoch
+from src.resuming import Checkpoint, loaded_code, open_checkpoint, training_key
 from src.runtime import prepare_process
-from src.training import Epoch, balanced_weights, fit
+from src.training import DivergedError, balanced_weights, fit, learns_from_one_image
 from stages import log, run_stage, significant, write_json
 
 FEW_STEPS = 400
 """The recipes are made for MNIST's 445 steps per epoch; with fewer than this in all, every model underfits."""
+USUAL_RATES = {"sgd": 0.1}
+"""Learning rates that few models diverge at; 0.01 for the optimizers that aren't here."""
 UNEQUAL = 10
 """Class weights are suggested where the commonest class has this many times the images of the rarest."""
 
@@ -42,11 +51,20 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
         f"in {str(precision).removeprefix('torch.')}, {len(train)} training and {len(validation)} validation images"
         + (" of the source's own validation split" if "validation" in dataset.sha256 else "")
     )
+    machine = arithmetic(device, precision)
+    log(f"the same bytes come again with {', '.join(f'{name} {value}' for name, value in machine.items())}")
     batch_size = min(recipe.batch_size, len(train))
     log(f"batches of images {(batch_size, *dataset.shape)} and labels {(batch_size,)}")
+    refuse_batches_of_one(params.model, model, train, recipe.batch_size)
     train_labels = train.labels.cpu()[train.indices].numpy()
     for hint in hints(params, train_labels, dataset.class_names):
         log(f"hint: {hint}")
+    check_room(classifier, sum(tensor.nbytes for tensor in model.state_dict().values()))
+    check_room(train_json, 0)
+    checkpoint = open_checkpoint(training_key(key_inputs(params, dataset, machine)), log)
+    if checkpoint.epochs:
+        done = f"epoch {checkpoint.epochs[-1].number}/{recipe.epochs}, kept in {checkpoint.path}"
+        log(f"training goes on after {done}; with MNISTRY_RESUME=no, it starts afresh")
     balanced = params.train.class_weights == "balanced"
     epochs = fit(
         model,
@@ -57,11 +75,97 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
         augment=make_augmentation(recipe.augment, params.seed, device),
         class_weights=balanced_weights(train_labels, len(dataset.class_names)).to(device) if balanced else None,
         precision=precision,
+        checkpoint=checkpoint,
     )
-    last = write_history(epochs, recipe.epochs, history_csv)
-    save_classifier(classifier, Classifier(model, params.model, recipe, dataset))
-    metrics = {name: value for name, value in epoch_metrics(last).items() if value is not None}
-    write_json(train_json, {"epochs": last.number, "parameters": count_parameters(model)} | metrics)
+    with kept_on_error(checkpoint, params):
+        history = write_history(epochs, checkpoint.epochs, recipe.epochs, history_csv)
+        if warning := worse_than_untrained(history, params, len(dataset.class_names)):
+            log(f"warning: {warning}")
+        save_classifier(classifier, Classifier(model, params.model, recipe, dataset))
+        write_json(train_json, train_metrics(history, count_parameters(model)))
+    checkpoint.remove()
+
+
+def key_inputs(params: Params, dataset: DatasetInfo, machine: Mapping[str, str]) -> dict[str, Any]:
+    """All that the trained classifier and its metrics depend on."""
+    return {
+        "code": loaded_code("src", "stages"),
+        "dataset": asdict(dataset),
+        "machine": machine,
+        "seed": params.seed,
+        "train": params.train.model_dump(),
+        "model": params.model,
+        "recipe": params.recipe.model_dump(),
+    }
+
+
+def refuse_batches_of_one(name: str, model: nn.Module, train: Subset, batch_size: int) -> None:
+    """Raise MnistryError where the batches hold one image and the model needs more to be trained."""
+    if min(batch_size, len(train)) > 1:
+        return
+    image, _ = next(train.gather(train.indices[:1], 1))
+    if not learns_from_one_image(model, image):
+        raise MnistryError(
+            f"models.{name}: batch normalization can't be trained on 1 image per batch where its feature maps are of "
+            f"1 pixel; training images: {len(train)}, batch_size: {batch_size}; expected at least 2 of "
+            f"both, such as -S models.{name}.batch_size=2, or larger images"
+        )
+
+
+@contextmanager
+def kept_on_error(checkpoint: Checkpoint, params: Params) -> Iterator[None]:
+    """Raise MnistryError with what to do where the block diverges, or can't write; the last epoch is kept then."""
+    try:
+        yield
+    except DivergedError as error:
+        checkpoint.remove()
+        raise MnistryError(
+            f"{error}; {advice(params, error.epoch == error.step == 1)}; no classifier was written: "
+            "`make recover` brings back the last one"
+        ) from None
+    except OSError as error:
+        kept = checkpoint.write()
+        if isinstance(error, BrokenPipeError):
+            raise
+        end = (
+            f"the training is kept in {checkpoint.path}, and the next `dvc repro` goes on from it"
+            if kept
+            else "the training is lost"
+        )
+        raise MnistryError(f"{describe_os_error(error)}; {end}") from None
+
+
+def advice(params: Params, untrained: bool = False) -> str:
+    """The likely cause of a loss that is too large, and what to try. untrained: the weights hadn't changed yet."""
+    recipe, prefix = params.recipe, f"-S models.{params.model}"
+    if untrained:
+        return f"no step had been taken, so it is the images or the params under models.{params.model}"
+    usual = USUAL_RATES.get(recipe.optimizer, 0.01)
+    if recipe.learning_rate <= usual and recipe.learning_rate * recipe.weight_decay >= 1:
+        lower, value = "weight_decay", 0.1
+    else:
+        lower, value = "learning_rate", min(recipe.learning_rate / 10, usual)
+    return f"most likely, {lower} {getattr(recipe, lower):g} is too high; try {prefix}.{lower}={value:g}"
+
+
+def worse_than_untrained(history: Sequence[Epoch], params: Params, num_classes: int) -> str | None:
+    """What to say where a last loss is above both the untrained model's and that of equal shares for all classes."""
+    last, limit = history[-1], max(history[0].first_loss, math.log(num_classes))
+    if last.train.loss > limit:
+        return f"the last training loss, {last.train.loss:.5g}, is above the untrained {limit:.5g}; {advice(params)}"
+    if last.validation and last.validation.loss > limit:
+        return (
+            f"the last validation loss, {last.validation.loss:.5g}, is above the untrained {limit:.5g}, and the last "
+            "training loss is not: the model learned its images by heart; try augmentation or fewer epochs"
+        )
+    return None
+
+
+def train_metrics(history: Sequence[Epoch], parameters: int) -> dict[str, float]:
+    """What train.json holds; untrained_loss: of the first batch, before the weights changed."""
+    counts = {"epochs": history[-1].number, "parameters": parameters}
+    losses = {"untrained_loss": significant(history[0].first_loss)} | epoch_metrics(history[-1])
+    return counts | {name: value for name, value in losses.items() if value is not None}
 
 
 def hints(params: Params, labels: np.ndarray, class_names: Sequence[str]) -> Iterator[str]:
@@ -70,7 +174,7 @@ def hints(params: Params, labels: np.ndarray, class_names: Sequence[str]) -> Ite
     if steps * epochs < FEW_STEPS:
         yield (
             f"{steps * epochs} steps in all are few; a small dataset takes more epochs, "
-            f"such as -S models.{params.model}.epochs={ceil(FEW_STEPS / steps)}"
+            f"such as -S models.{params.model}.epochs={math.ceil(FEW_STEPS / steps)}"
         )
     counts = np.bincount(labels, minlength=len(class_names))
     most, fewest = int(counts.argmax()), int(counts.argmin())
@@ -81,21 +185,27 @@ def hints(params: Params, labels: np.ndarray, class_names: Sequence[str]) -> Ite
         )
 
 
-def write_history(epochs: Iterable[Epoch], total: int, path: Path) -> Epoch:
-    """Train by going through the epochs, each logged and written to the CSV as it ends; the last of them."""
+def write_history(epochs: Iterable[Epoch], before: Sequence[Epoch], total: int, path: Path) -> list[Epoch]:
+    """Train by going through the epochs, each logged and written to the CSV as it ends; all of them.
+
+    before: those of an earlier run, which come first in the CSV.
+    """
+    history, seconds = list(before), sum(epoch.seconds for epoch in before)
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         path.open("w", newline="") as file,
-        tqdm(total=total, desc="train", unit="epoch", disable=None, dynamic_ncols=True) as bar,
+        tqdm(total=total, initial=len(before), desc="train", unit="epoch", disable=None, dynamic_ncols=True) as bar,
     ):
-        start = time.perf_counter()
         writer = csv.DictWriter(file, ("epoch", *epoch_metrics(None)), lineterminator="\n")
         writer.writeheader()
+        writer.writerows({"epoch": epoch.number} | epoch_metrics(epoch) for epoch in before)
         for epoch in epochs:
+            history.append(epoch)
+            seconds += epoch.seconds
             writer.writerow({"epoch": epoch.number} | epoch_metrics(epoch))
             file.flush()
-            report(bar, describe_epoch(epoch, total, time.perf_counter() - start))
-    return epoch
+            report(bar, describe_epoch(epoch, total, seconds))
+    return history
 
 
 def epoch_metrics(epoch: Epoch | None) -> dict[str, float | None]:
@@ -116,7 +226,7 @@ def report(bar: tqdm, line: str) -> None:
 
 
 def describe_epoch(epoch: Epoch, epochs: int, seconds: float) -> str:
-    """A line for the log. seconds: since the first epoch began."""
+    """A line for the log. seconds: of all epochs so far."""
     line = f"epoch {epoch.number}/{epochs}: train loss {epoch.train.loss:.4f}, accuracy {epoch.train.accuracy:.4f}"
     if epoch.validation:
         line += f"; validation loss {epoch.validation.loss:.4f}, accuracy {epoch.validation.accuracy:.4f}"

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,14 @@ def copy_project(folder: Path) -> None:
         if (PROJECT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, folder / name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test writes into the user's cache directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MNISTRY_CHECKPOINTS", str(tmp_path_factory.mktemp("checkpoints")))
+        yield
 
 
 @pytest.fixture

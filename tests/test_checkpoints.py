@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -75,6 +76,32 @@ def test_classifier_of_another_form_is_refused(tmp_path, change):
     save_file({"1.weight": torch.zeros(2, 64)}, path, metadata={METADATA_KEY: json.dumps(metadata)})
     with pytest.raises(MnistryError, match=r"of another version of mnistry; run `dvc repro`"):
         load_classifier(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_refused(params, tmp_path, value):
+    """Whatever loads a classifier says so, rather than giving every image the same answer."""
+    model = build_model("mlp", params.models.mlp, INFO)
+    model.get_parameter("network.3.bias").data[1] = value
+    path = tmp_path / "classifier.safetensors"
+    save_classifier(path, Classifier(model, "mlp", params.models.mlp, INFO))
+    with pytest.raises(MnistryError, match=r"classifier\.safetensors: some weights are not finite numbers; run"):
+        load_classifier(path)
+
+
+def test_classifier_that_cannot_be_written_leaves_the_last_one(params, tmp_path, monkeypatch):
+    """It takes the old one's place when it is whole; nothing else stays."""
+    path = tmp_path / "classifier.safetensors"
+    path.write_bytes(b"the last one")
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save_classifier(path, Classifier(build_model("mlp", params.models.mlp, INFO), "mlp", params.models.mlp, INFO))
+    assert path.read_bytes() == b"the last one"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_folder_is_refused(tmp_path):

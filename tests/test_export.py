@@ -83,3 +83,23 @@ def test_a_file_that_answers_otherwise_is_not_written(images: np.ndarray, tmp_pa
     with pytest.raises(MnistryError, match=r"onnxruntime and torch differ on the test split: \d+ classes in images 0 "):
         command.export(untrained("linear"), images, tmp_path / "classifier.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_answer_that_is_no_number_is_a_difference(images: np.ndarray, tmp_path: Path, monkeypatch):
+    """NaN is neither above nor below any tolerance, and its first class is the likeliest, in both."""
+
+    class Session:
+        def __init__(self, *_: object, **__: object):
+            pass
+
+        def run(self, _: object, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            probabilities = torchs_probabilities(classifier, inputs["pixels"])
+            probabilities[0, expected] = np.nan
+            return [probabilities]
+
+    classifier = untrained("linear")
+    expected = int(torchs_probabilities(classifier, images[:1]).argmax())
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    with pytest.raises(MnistryError, match="0 classes in images 0 to 199, probabilities by nan where 1e-04 is allowed"):
+        command.export(classifier, images, tmp_path / "classifier.onnx")
+    assert not list(tmp_path.iterdir())

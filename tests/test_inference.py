@@ -1,6 +1,21 @@
 import pytest
+import torch
+from torch import nn
 
+from src.errors import MnistryError
+from src.inference import class_probabilities
 from tests.conftest import words_printed
+
+
+def test_probabilities_that_are_no_numbers_are_refused():
+    """Weights of 1e30 are finite; a sum of their products with each other isn't."""
+    model = nn.Sequential(nn.Linear(1, 2), nn.Linear(2, 2))
+    for parameter in model.parameters():
+        parameter.data.fill_(1e30)
+    with pytest.raises(
+        MnistryError, match="weights are too large to add up; train it again with a lower learning rate"
+    ):
+        class_probabilities(model, [torch.ones(1, 1)], 1)
 
 
 @pytest.mark.skipif("sys.platform != 'linux'", reason="reads /proc")

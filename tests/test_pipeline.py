@@ -330,6 +330,34 @@ def test_recovery_after_a_killed_run(clone):
     assert "Data and pipelines are up to date." in clone.dvc("repro")
 
 
+def test_killed_repro_goes_on_where_it_was(clone):
+    """DVC and the stage killed amid training, outputs gone by then: the next run ends in the bytes of a whole one."""
+    for old, new in (("SECONDS = 10.0", "SECONDS = 0.0"), ("SHARE = 0.01", "SHARE = 1.0")):
+        clone.edit("src/resuming.py", old, new)
+    clone.edit("params.yaml", "  mlp:\n    epochs: 15\n", "  mlp:\n    epochs: 60\n")
+    process = subprocess.Popen(
+        ["dvc", "repro"], cwd=clone.path, env=clone.environment, stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert any(line.startswith("epoch 5/60") for line in process.stdout)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    outputs = [
+        clone.path / name for name in ("models/classifier.safetensors", "metrics/train.json", "metrics/history.csv")
+    ]
+    results = []
+    for command, resumed in ((("repro",), True), (("repro", "--force", "--single-item", "train"), False)):
+        output = clone.dvc(*command)
+        assert "epoch 60/60" in output
+        assert ("training goes on after epoch" in output) == resumed
+        assert ("epoch 1/60" in output) != resumed
+        results.append([path.read_bytes() for path in outputs])
+    assert results[0] == results[1]
+    clone.restore()
+
+
 def test_recovery_in_a_clone_that_never_ran(clone, tmp_path):
     """The cache has nothing of what the lock names: that is no error, and `dvc repro` makes it."""
     clone.git("clone", "-q", str(clone.path), str(tmp_path / "other"))
@@ -370,6 +398,10 @@ def test_recovery_leaves_a_chosen_commit_alone(clone):
         ("model=bogus", "bogus"),
         ("models.mlp.epochs=-1", "error: params.yaml: models.mlp.epochs is -1; expected a number of at least 1"),
         ("models.mlp.epoch=5", "epoch"),
+        (
+            "models.mlp.learning_rate=1e30",
+            "the training loss is nan; most likely, learning_rate 1e+30 is too high; try -S ",
+        ),
         ("device=xpu:7", "error: device: 'xpu:7' is not available here; expected auto or one of cpu"),
     ],
 )

@@ -9,15 +9,18 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tqdm import tqdm
 
+from src.batches import Subset
 from src.datasets import load_info
 from src.errors import MnistryError
+from src.models import build_model
 from src.params import MODELS
-from src.training import Epoch, Score
+from src.progress import Epoch, Score
 from stages import check, download, evaluate, normalize, run_stage, significant, train, write_json
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, dataset_info
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +71,7 @@ def test_stages_write_what_the_design_promises(project, normalized):
     summary = json.loads((project / "train.json").read_text())
     history = rows(project / "history.csv")
     scores = ["train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
-    assert list(summary) == ["epochs", "parameters", *scores]
+    assert list(summary) == ["epochs", "parameters", "untrained_loss", *scores]
     assert list(history[0]) == ["epoch", *scores]
     assert [row["epoch"] for row in history] == ["1", "2"]
     assert {name: float(history[-1][name]) for name in scores} == {name: summary[name] for name in scores}
@@ -149,6 +152,98 @@ def test_unequal_classes_are_a_hint_unless_they_are_weighed(params):
     assert hint.startswith("class 'cat' has 30 training images and 'dog' has 3; -S train.class_weights=balanced")
     assert not list(train.hints(plain, labels[1:], ["cat", "dog"]))
     assert not list(train.hints(weighed, labels, ["cat", "dog"]))
+
+
+def test_loss_above_the_untrained_models_is_a_warning(project, normalized, write_params, capsys):
+    """Adam at 1e10 classifies most images correctly at a loss of 1e20; train.json has both losses."""
+    for rate, warnings in ((1e10, 1), (0.003, 0)):
+        write_params(models__mlp__epochs=4, models__mlp__learning_rate=rate)
+        train.main(normalized, project / "c.safetensors", project / "train.json", project / "history.csv")
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+        summary = json.loads((project / "train.json").read_text())
+        assert len(lines) == warnings
+        assert (summary["train_loss"] > summary["untrained_loss"]) == bool(warnings)
+        for line in lines:
+            assert line.startswith(f"warning: the last training loss, {summary['train_loss']:.5g}, is above the ")
+            assert line.endswith(
+                f" untrained {summary['untrained_loss']:.5g}; most likely, learning_rate 1e+10 is too high; "
+                "try -S models.mlp.learning_rate=0.01"
+            )
+
+
+@pytest.mark.parametrize(
+    ("train_loss", "validation_loss", "first_loss", "warning"),
+    [
+        (2.0, 2.0, 2.5, None),
+        (2.4, 2.4, 0.1, "last training"),
+        (2.4, 2.4, 2.5, None),
+        (0.1, 2.6, 2.5, "last validation"),
+    ],
+)
+def test_untrained_is_the_first_batchs_loss_but_no_less_than_ln_k(
+    params, train_loss, validation_loss, first_loss, warning
+):
+    """Ten classes: a batch of one image may happen to begin at any loss. Learning by heart has advice of its own."""
+    scores = Score(train_loss, 0.5), Score(validation_loss, 0.5)
+    history = [Epoch(1, *scores, first_loss=first_loss, seconds=1, images_per_second=1)]
+    assert (warning or "None") in str(train.worse_than_untrained(history, params, 10))
+
+
+def test_likely_cause_is_named(params):
+    """Learning rate, weight decay, or neither where no step had been taken."""
+    assert train.advice(params) == (
+        "most likely, learning_rate 0.003 is too high; try -S models.mlp.learning_rate=0.0003"
+    )
+    recipe = params.models.mlp.model_copy(update={"weight_decay": 1e6})
+    decayed = params.model_copy(update={"models": params.models.model_copy(update={"mlp": recipe})})
+    assert "weight_decay 1e+06 is too high; try -S models.mlp.weight_decay=0.1" in train.advice(decayed)
+    faster = recipe.model_copy(update={"learning_rate": 100.0, "optimizer": "sgd"})
+    both = params.model_copy(update={"models": params.models.model_copy(update={"mlp": faster})})
+    assert "learning_rate 100 is too high; try -S models.mlp.learning_rate=0.1" in train.advice(both)
+    assert train.advice(params, untrained=True).endswith("it is the images or the params under models.mlp")
+
+
+@pytest.mark.parametrize(("model", "refused"), [("resnet", True), ("cnn", False), ("mlp", False), ("linear", False)])
+def test_batches_of_one_image_are_trained_or_refused_before_training(project, normalized, write_params, model, refused):
+    """Of 8x8 images, the resnet's last maps have 1 pixel, and batch normalization nothing to compare it with."""
+    write_params(
+        **{"model": model, f"models__{model}__epochs": 1, f"models__{model}__batch_size": 1},
+        train__validation_fraction=0.95,
+    )
+    outputs = [project / name for name in ("c.safetensors", "train.json", "history.csv")]
+    if not refused:
+        train.main(normalized, *outputs)
+        assert json.loads(outputs[1].read_text())["epochs"] == 1
+        return
+    with pytest.raises(MnistryError, match=r"batch_size: 1; .+ such as -S models\.resnet\.batch_size=2, or larger"):
+        train.main(normalized, *outputs)
+    assert not any(path.exists() for path in outputs)
+
+
+def test_one_training_image_is_a_batch_of_one(params):
+    """Whatever the batch size is: the error names both."""
+    image = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    model = build_model("resnet", params.models.resnet, dataset_info())
+    subset = Subset(image, torch.tensor([1]), torch.tensor([0]))
+    with pytest.raises(MnistryError, match="training images: 1, batch_size: 128; expected at least 2 of both"):
+        train.refuse_batches_of_one("resnet", model, subset, 128)
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_training(project, normalized, capsys):
+    """Of the classifier as of the metrics."""
+    (project / "file").touch()
+    for classifier, metrics in (("file/c.safetensors", "train.json"), ("c.safetensors", "file/train.json")):
+        with pytest.raises(MnistryError, match=r"file/(c|train)\.\w+: can't be written \("):
+            train.main(normalized, project / classifier, project / metrics, project / "history.csv")
+        assert "epoch 1/" not in capsys.readouterr().out
+
+
+def test_training_logs_what_its_bytes_depend_on(project, normalized, capsys):
+    """Versions, processor and threads."""
+    train.main(normalized, project / "c.safetensors", project / "train.json", project / "history.csv")
+    output = capsys.readouterr().out
+    assert f"the same bytes come again with torch {torch.__version__}, device cpu, precision float32, " in output
+    assert f"threads {torch.get_num_threads()}\n" in output
 
 
 def test_training_never_opens_the_test_split(project, normalized):
@@ -349,7 +444,7 @@ def test_not_finite_metrics_are_refused(tmp_path):
 
 def test_epochs_are_logged_with_the_time_left():
     """Two of five epochs in 60 s leave 90 s."""
-    epoch = Epoch(2, Score(0.51234, 0.9), Score(0.25, 0.95), 12345.6)
+    epoch = Epoch(2, Score(0.51234, 0.9), Score(0.25, 0.95), first_loss=2.3, seconds=30, images_per_second=12345.6)
     assert train.describe_epoch(epoch, 5, seconds=60) == (
         "epoch 2/5: train loss 0.5123, accuracy 0.9000; validation loss 0.2500, accuracy 0.9500; "
         "12,346 images/s, 30.00 s per epoch, 01:30 left"

@@ -1,15 +1,31 @@
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional as F
 
+from src.augmentation import make_augmentation
 from src.batches import Subset, shuffled_batches
+from src.devices import place
 from src.inference import predict_logits
-from src.models import build_network
+from src.models import build_model, build_network
 from src.params import MODELS
-from src.training import balanced_weights, evaluate, fit, make_optimizer, make_schedule
-from tests.conftest import words_printed
+from src.resuming import Checkpoint
+from src.training import (
+    CHECK_EVERY,
+    OPTIMIZERS,
+    DivergedError,
+    balanced_weights,
+    evaluate,
+    fit,
+    learns_from_one_image,
+    make_optimizer,
+    make_schedule,
+)
+from tests.conftest import dataset_info, words_printed
 
 
 def random_subset(count=32, classes=10):
@@ -170,3 +186,153 @@ def test_inference_does_not_depend_on_the_batch_size(params):
     torch.testing.assert_close(predict_logits(model, images.split(5), 32), predict_logits(model, [images], 32))
     assert predict_logits(model, images.split(5), 32).shape == (32, 10)
     assert not model.training
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("optimizer", "learning_rate"), [("adam", 1e30), ("adamw", 1e30), ("sgd", 1e20)])
+def test_training_stops_at_the_first_loss_that_is_not_finite(params, precision, optimizer, learning_rate):
+    """With its epoch and its step; no epoch is yielded."""
+    changes = {"batch_size": 4, "optimizer": optimizer, "learning_rate": learning_rate, "schedule": "constant"}
+    with pytest.raises(DivergedError, match=r"^epoch 1, step [2-8]: the training loss is (nan|inf)$") as error:
+        trained(params.models.mlp.model_copy(update=changes), precision=precision)
+    assert f"step {error.value.step}:" in str(error.value)
+
+
+def test_step_of_the_first_loss_that_is_not_finite_is_the_right_one(params):
+    """The loss of the only image that isn't a number, wherever its batch comes."""
+    recipe = params.models.linear.model_copy(update={"batch_size": 1})
+    subset = random_subset()
+    subset.images[7] = math.nan
+    order = torch.randperm(32, generator=torch.Generator().manual_seed(5))
+    model = build_network("linear", recipe, (1, 8, 8), 10)
+    with pytest.raises(DivergedError) as error:
+        list(fit(model, subset, NOTHING, recipe, generator=torch.Generator().manual_seed(5)))
+    assert (error.value.epoch, error.value.step) == (1, order.tolist().index(7) + 1)
+
+
+def test_a_long_epoch_is_not_trained_to_its_end(params, monkeypatch):
+    """Losses are looked at now and then: 32 batches of an epoch are enough where every eighth step has a look."""
+    monkeypatch.setattr("src.training.CHECK_EVERY", 8)
+    recipe = params.models.linear.model_copy(update={"batch_size": 1})
+    subset, seen = random_subset(), []
+    subset.images[:] = math.nan
+    model = build_network("linear", recipe, (1, 8, 8), 10)
+    model.register_forward_hook(lambda *_: seen.append(1))
+    with pytest.raises(DivergedError, match="epoch 1, step 1: the training loss is nan"):
+        list(fit(model, subset, NOTHING, recipe, generator=torch.Generator()))
+    assert len(seen) == 8 < CHECK_EVERY
+
+
+def test_validation_loss_and_weights_that_are_not_finite_stop_training(params):
+    """Where the training losses all are finite."""
+    recipe = params.models.linear.model_copy(update={"batch_size": 32, "epochs": 3})
+    poisoned = random_subset(8)
+    poisoned.images[3] = math.inf
+    model = build_network("linear", recipe, (1, 8, 8), 10)
+    with pytest.raises(DivergedError, match=r"^epoch 1: the validation loss is (nan|inf)$"):
+        list(fit(model, random_subset(), poisoned, recipe, generator=torch.Generator()))
+    # One step, after which nothing is computed from the weights.
+    changes = {"epochs": 1, "optimizer": "sgd", "learning_rate": 3e38, "weight_decay": 3e38, "schedule": "constant"}
+    with pytest.raises(DivergedError, match=r"^epoch 1: some weights are no longer finite numbers$"):
+        trained(params.models.linear.model_copy(update=changes), "linear")
+
+
+def test_the_first_loss_is_that_of_the_untrained_model(params):
+    """On the first batch."""
+    recipe = params.models.linear.model_copy(update={"epochs": 2, "batch_size": 32})
+    torch.manual_seed(0)
+    untrained = evaluate(build_network("linear", recipe, (1, 8, 8), 10), random_subset())
+    first, second = trained(recipe, "linear")[1]
+    assert first.first_loss == pytest.approx(untrained.loss, rel=1e-6)
+    assert second.first_loss < first.first_loss
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32)])
+def test_batches_of_one_image_are_trained_right_or_known_not_to_be(params, name, shape):
+    """Only batch normalization needs two values per channel; asking leaves the model as it was."""
+    model = build_model(name, getattr(params.models, name), dataset_info("ab", shape))
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    image = torch.randint(0, 256, (1, *shape), dtype=torch.uint8)
+    learns = learns_from_one_image(model, image)
+    assert learns == (name != "resnet" or shape == (3, 32, 32))
+    assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
+    subset = Subset(image, torch.tensor([1]), torch.tensor([0]))
+    recipe = getattr(params.models, name).model_copy(update={"epochs": 2})
+    if learns:
+        epochs = list(fit(model, subset, NOTHING, recipe, generator=torch.Generator()))
+        assert all(math.isfinite(epoch.train.loss) for epoch in epochs)
+
+
+@pytest.fixture
+def open_again(tmp_path, monkeypatch):
+    """Opens a training's checkpoint, written after every epoch, with what an earlier run left."""
+    monkeypatch.setattr("src.resuming.SECONDS", 0)
+    monkeypatch.setattr("src.resuming.SHARE", math.inf)
+    return lambda: Checkpoint(tmp_path, "0" * 64, pytest.fail)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("schedule", ["one_cycle", "constant"])
+def test_resumed_training_gives_the_same_bits(params, open_again, name, optimizer, schedule):
+    """Cut off after each epoch: weights, buffers, history; with augmentation, class weights, momentum and dropout."""
+    augment = params.models.mlp.augment.model_copy(update={"shift": 0.2, "rotation": 20, "flip": True, "cutout": 0.2})
+    changes = {"epochs": 4, "batch_size": 8, "optimizer": optimizer, "schedule": schedule, "weight_decay": 0.01}
+    changes |= {"momentum": 0.9, "learning_rate": 0.01, "augment": augment}
+    recipe = getattr(params.models, name).model_copy(update=changes)
+    info = dataset_info()
+    codes = torch.randint(0, 256, (32, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    subset = Subset(codes, torch.arange(32) % 10, torch.arange(32))
+
+    def run(checkpoint=None):
+        torch.manual_seed(0)
+        normalize, network = build_model(name, recipe, info)
+        # Dropout draws from torch's own generator.
+        model = place(torch.nn.Sequential(normalize, torch.nn.Dropout(0.2), network), torch.device("cpu"))
+        return model, fit(
+            model,
+            subset,
+            subset,
+            recipe,
+            generator=torch.Generator().manual_seed(0),
+            augment=make_augmentation(recipe.augment, 0, torch.device("cpu")),
+            class_weights=balanced_weights(subset.labels.numpy(), 10),
+            checkpoint=checkpoint,
+        )
+
+    expected, epochs = run()
+    untimed = [replace(epoch, seconds=0, images_per_second=0) for epoch in epochs]
+    for done in range(3):
+        checkpoint = open_again()
+        assert len(checkpoint.epochs) == done
+        next(run(checkpoint)[1])
+    checkpoint = open_again()
+    model, epochs = run(checkpoint)
+    history = [replace(epoch, seconds=0, images_per_second=0) for epoch in (*checkpoint.epochs, *epochs)]
+    assert history == untimed
+    assert all(torch.equal(tensor, model.state_dict()[key]) for key, tensor in expected.state_dict().items())
+    # And once more with nothing left to train.
+    model, epochs = run(open_again())
+    assert list(epochs) == []
+    assert all(torch.equal(tensor, model.state_dict()[key]) for key, tensor in expected.state_dict().items())
+
+
+def test_optimizers_state_is_kept_in_the_memory_layout_of_the_weights(params, open_again, monkeypatch):
+    """Channels last, for convolutions: one kernel goes through both by address."""
+    recipe = params.models.cnn.model_copy(update={"batch_size": 32, "epochs": 2, "optimizer": "adam"})
+    optimizers = []
+    make = make_optimizer
+
+    def remember(*arguments):
+        optimizers.append(make(*arguments))
+        return optimizers[-1]
+
+    monkeypatch.setattr("src.training.make_optimizer", remember)
+    for _ in range(2):
+        torch.manual_seed(0)
+        model = place(build_network("cnn", recipe, (1, 8, 8), 10), torch.device("cpu"))
+        next(fit(model, random_subset(), NOTHING, recipe, generator=torch.Generator(), checkpoint=open_again()))
+    parameter = next(parameter for parameter in model.parameters() if parameter.dim() == 4 and parameter.shape[1] > 1)
+    assert parameter.is_contiguous(memory_format=torch.channels_last)
+    assert optimizers[-1].state[parameter]["exp_avg"].stride() == parameter.stride()

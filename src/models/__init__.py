@@ -48,3 +48,8 @@ def build_network(name: str, recipe: Recipe, shape: tuple[int, int, int], num_cl
 def count_parameters(model: nn.Module) -> int:
     """The number of parameters of the model."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def is_finite(model: nn.Module) -> bool:
+    """Whether all of the model's weights and buffers are finite numbers."""
+    return bool(torch.stack([tensor.isfinite().all() for tensor in model.state_dict().values()]).all())
