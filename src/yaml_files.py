@@ -43,7 +43,7 @@ def read_yaml(path: Path, section: type[SectionT]) -> SectionT:
         # As context, for validators that look at what is written.
         return section.model_validate(content, context=node)
     except ValidationError as error:
-        raise MnistryError("\n".join(f"{path}: {explain(item, section, node)}" for item in error.errors())) from None
+        raise MnistryError(*(f"{path}: {explain(item, section, node)}" for item in error.errors())) from None
 
 
 def read_keys(path: Path) -> set[str]:

@@ -13,7 +13,6 @@ from src.params import read_params
 from src.plots.base import save, save_all
 from src.plots.dataset import dataset_figures, suspicious_pairs
 from src.sources import open_source
-from src.sources.findings import printable
 from stages import log, run_stage, write_json
 
 CHUNK_BYTES = 16 << 20
@@ -45,7 +44,7 @@ def main(raw: Path, normalized: Path, dataset_json: Path, figures: Path) -> None
                 )
         log_row(images["train"][:1], normalization)
     for warning in inspection.warnings(files):
-        log(f"warning: {printable(warning)}")
+        log(f"warning: {warning}")
     log(
         f"{normalized}: {', '.join(f'{len(split)} {name}' for name, split in images.items())} images "
         f"of shape {dataset.shape} in {len(dataset.class_names)} classes, "

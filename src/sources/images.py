@@ -17,14 +17,14 @@ from pydantic import AfterValidator, Field, PlainValidator, ValidationError, mod
 from tqdm import tqdm
 
 from src.decoding import Decoding, measure_image
-from src.errors import MnistryError
+from src.errors import MnistryError, one_line
 from src.explanations import Expected
 from src.parallel import ordered_map
 from src.sources.archives import is_archive, stem, unpack
 from src.sources.arrays import find_array_files, read_arrays
 from src.sources.base import RawDataset, Split
 from src.sources.descriptions import NAMES, find_description
-from src.sources.findings import Findings, more_than, printable
+from src.sources.findings import Findings, more_than
 from src.sources.layouts import Reading, is_table, list_images
 from src.sources.listing import (
     ImageFile,
@@ -249,10 +249,10 @@ def describe_classes(files: Sequence[ImageFile], class_names: Sequence[str]) -> 
     """A line with the classes and their numbers of images; of more than twenty, their number and range."""
     counts = Counter(file.label for file in files)
     if len(class_names) <= MOST_LISTED:
-        return f"{len(class_names)} classes: " + ", ".join(f"{printable(name)} {counts[name]}" for name in class_names)
+        return one_line(f"{len(class_names)} classes: " + ", ".join(f"{name} {counts[name]}" for name in class_names))
     sizes = sorted(counts[name] for name in class_names)
-    shown = ", ".join(printable(name) for name in (*class_names[:3], "...", class_names[-1]))
-    return f"{len(class_names)} classes of {sizes[0]} to {sizes[-1]} images: {shown}"
+    shown = ", ".join((*class_names[:3], "...", class_names[-1]))
+    return one_line(f"{len(class_names)} classes of {sizes[0]} to {sizes[-1]} images: {shown}")
 
 
 @dataclass

@@ -99,7 +99,7 @@ class TorchvisionSource:
                     # Classes with mirrors of their own try those, then raise an error of their own.
                     if downloads.unavailable is None:
                         raise
-                    raise NotFetchedError(downloads.report()) from None
+                    raise NotFetchedError(*downloads.report()) from None
         if not any(raw.iterdir()) and "download" in inspect.signature(self._class()).parameters:
             raise MnistryError(f"{self.dataset}: torchvision's {self.description.torchvision} has no plain download")
         copy_description(self.folder, raw)
