@@ -36,6 +36,15 @@ def printable(text: str) -> str:
     )
 
 
+def is_text(value: str) -> bool:
+    """Whether UTF-8 can hold it: half of a surrogate pair is none, nor is what Python makes of other bytes in names."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def one_line(text: str) -> str:
     """The printable text; of one that is too long, its beginning and its end, which says what to do."""
     start, end = LONGEST_LINE * 2 // 3, LONGEST_LINE // 3

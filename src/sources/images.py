@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, PlainValidator, ValidationError, mod
 from tqdm import tqdm
 
 from src.decoding import Decoding, measure_image
-from src.errors import MnistryError, one_line
+from src.errors import MnistryError, one_line, printable
 from src.explanations import Expected
 from src.parallel import ordered_map
 from src.sources.archives import is_archive, stem, unpack
@@ -37,13 +37,15 @@ from src.sources.listing import (
     sorted_classes,
 )
 from src.sources.packed import decode_packed, pack, read_packed
-from src.sources.paths import is_link_outside
+from src.sources.paths import is_link_outside, is_name_outside
 from src.sources.split_names import split_of
 from src.yaml_files import Number, Section, Tuple, read_yaml
 
 RESOLVED = "images.json"
 MOST_LISTED = 20
 """Classes that are listed by name with their numbers of images."""
+DEEPEST = 50
+"""Level of folders that may be the class."""
 Shape = tuple[int, int, int]
 Pixels = Annotated[int, Field(ge=1, le=10_000)]
 
@@ -60,9 +62,20 @@ def _composed(names: tuple[str, ...]) -> tuple[str, ...]:
 def _levels(value: object) -> tuple[int, ...]:
     """The level, or the levels in their order; ValueError where they are something else."""
     levels = value if isinstance(value, list) else [value]
-    if not levels or any(type(level) is not int or level < 1 for level in levels) or levels != sorted(set(levels)):
+    if (
+        not levels
+        or any(type(level) is not int or not 1 <= level <= DEEPEST for level in levels)
+        or levels != sorted(set(levels))
+    ):
         raise ValueError("expected a level of folders, 1 or more, or several in their order, such as [1, 2]")
     return tuple(levels)
+
+
+def _inside(root: str) -> str:
+    """The folder; ValueError where it is none of the dataset's, or no name at all."""
+    if is_name_outside(root) or not printable(root) == root:
+        raise ValueError("expected a folder inside of the dataset's")
+    return root
 
 
 class ImagesDescription(Section):
@@ -77,7 +90,7 @@ class ImagesDescription(Section):
     test_fraction: Annotated[Number, Field(gt=0, lt=1)] = 0.2
     """The part of each class that is held out for the test where the images aren't split."""
     split_seed: Annotated[int, Field(ge=0)] = 0
-    root: str = "."
+    root: Annotated[str, AfterValidator(_inside)] = "."
     """The folder inside that holds the images; the others are left out."""
     class_level: Annotated[tuple[int, ...], PlainValidator(_levels)] = ()
     """The levels of folders that name the classes, below root or a split's folder; none where that is certain."""
