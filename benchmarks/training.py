@@ -330,7 +330,7 @@ def our_training(
 
 def load_images(device: torch.device, split: str) -> Subset:
     """All images and labels of the split, as training takes them."""
-    return make_subset(*load_split(NORMALIZED, split), device)
+    return make_subset(*load_split(NORMALIZED, split, load_info(NORMALIZED)), device)
 
 
 def changed(params: Params, model: str, changes: dict[str, object]) -> Recipe:

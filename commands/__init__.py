@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from src.errors import MnistryError, exit_on_error
+from src.errors import MnistryError, exit_on_error, one_line
 
 CLASSIFIER = Path("models/classifier.safetensors")
 """The pipeline's."""
@@ -24,7 +24,7 @@ def run_command(main: Callable[[], int]) -> None:
 
 def warn(message: str, kind: str = "warning") -> None:
     """Print a line on standard error at once."""
-    print(f"{kind}: {message}", file=sys.stderr, flush=True)
+    print(one_line(f"{kind}: {message}"), file=sys.stderr, flush=True)
 
 
 def trained_on(lock: Path = Path("dvc.lock")) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands import CLASSIFIER, run_command, trained_on, warn
-from src.errors import MnistryError
+from src.errors import MnistryError, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -176,10 +176,11 @@ def show(what: dict[str, str | int], best: list[tuple[str, float]], as_json: boo
         return
     classes = ", ".join(f"{name} {probability:.1%}" for name, probability in best)
     if "file" in what:
-        print(f"{what['file']}: {classes}", flush=True)
+        print(printable(f"{what['file']}: {classes}"), flush=True)
         return
     verdict = "right" if what["actual"] == best[0][0] else "wrong"
-    print(f"test image {what['image']}: label {what['actual']}, predicted {classes} ({verdict})", flush=True)
+    line = f"test image {what['image']}: label {what['actual']}, predicted {classes} ({verdict})"
+    print(printable(line), flush=True)
 
 
 def save_grid(images: "np.ndarray", results: list[tuple[str, float, str]], path: Path) -> None:

@@ -42,9 +42,9 @@ def load_subsets(
     Those to validate on are the source's own validation split where it has one; else `validation_fraction` of each
     class of the training split, drawn from the seed. On the CPU, all images stay in their memory-mapped files.
     """
-    images, labels = load_split(folder, "train")
+    images, labels = load_split(folder, "train", dataset)
     if "validation" in dataset.sha256:
-        own = load_split(folder, "validation")
+        own = load_split(folder, "validation", dataset)
         return make_subset(images, labels, device), make_subset(*own, device)
     draw = np.random.default_rng(seed)
     kept, held_out = stratified_split(labels, validation_fraction, draw, dataset.class_names)

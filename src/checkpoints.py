@@ -3,21 +3,27 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
+from pydantic import ConfigDict, TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from src.datasets import DatasetInfo, info_from_dict
+from src.datasets import DatasetInfo, check_info, first_reason
 from src.errors import MnistryError
 from src.models import build_model, is_finite
 from src.outputs import whole_file
-from src.params import Recipe, make_recipe
+from src.params import MODELS, Recipe, make_recipe
 
 METADATA_KEY = "mnistry"
 """All metadata are under one key: safetensors writes several in an order that changes from run to run."""
 INPUT = "8-bit codes"
 """What the model takes. Files of older versions, whose models took normalized images, don't say."""
+DTYPES = {torch.float32: "F32", torch.int64: "I64"}
+"""Safetensors' names of the types that models have."""
 
 
 @dataclass(frozen=True)
@@ -44,27 +50,100 @@ def save_classifier(path: Path, classifier: Classifier) -> None:
         file.write(content)
 
 
+@dataclass(frozen=True)
+class Metadata:
+    """What a classifier's file says besides its weights; other keys are left to whoever knows them."""
+
+    __pydantic_config__ = ConfigDict(strict=True)
+
+    architecture: str
+    hyperparameters: dict[str, Any]
+    input: str
+    dataset: DatasetInfo
+
+
 def load_classifier(path: Path) -> Classifier:
-    """Read a classifier, ready for use on the CPU; raises MnistryError where the file is not one."""
+    """Read a classifier, ready for use on the CPU; raises MnistryError where the file is not one.
+
+    Nothing is allocated, however large a model the file describes, until its weights are known to be of that model.
+    """
     if path.is_dir():
         raise MnistryError(f"{path}: a folder; expected a classifier's file")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = json.loads(file.metadata()[METADATA_KEY])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            content = (file.metadata() or {}).get(METADATA_KEY, "")
+            if not content:
+                raise MnistryError(f"{path}: not a classifier of mnistry's (no metadata); run `dvc repro`")
+            name, recipe, dataset = _described(path, content)
+            parts = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
+            found = {key: (tuple(part.get_shape()), part.get_dtype()) for key, part in parts.items()}
+            model = _built_without_memory(path, name, recipe, dataset, len(found))
+            _compare(path, model, found)
+            weights = {key: file.get_tensor(key) for key in found}
     except FileNotFoundError:
         raise MnistryError(f"{path}: no such file; run `dvc repro` or `dvc checkout`") from None
-    except (SafetensorError, OSError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, UnicodeDecodeError) as error:
         raise MnistryError(f"{path}: not a classifier of mnistry's ({error}); run `dvc repro`") from None
-    if metadata.get("input") != INPUT:
-        raise MnistryError(f"{path}: a classifier of an older mnistry, for normalized images; run `dvc repro`")
-    try:
-        name, dataset = metadata["architecture"], info_from_dict(metadata["dataset"])
-        recipe = make_recipe(name, metadata["hyperparameters"])
-    except (KeyError, TypeError, ValueError):
-        raise MnistryError(f"{path}: a classifier of another version of mnistry; run `dvc repro`") from None
-    model = build_model(name, recipe, dataset)
-    model.load_state_dict(weights)
+    model.load_state_dict(weights, assign=True)
     if not is_finite(model):
         raise MnistryError(f"{path}: some weights are not finite numbers; run `dvc repro`")
+    _check_normalization(path, weights, dataset)
     return Classifier(model.eval(), name, recipe, dataset)
+
+
+def _described(path: Path, content: str) -> tuple[str, Recipe, DatasetInfo]:
+    """The model's name, its recipe and its dataset, out of the file's metadata; raises MnistryError."""
+    try:
+        if TypeAdapter(dict[str, Any]).validate_json(content).get("input") != INPUT:
+            raise MnistryError(f"{path}: a classifier of an older mnistry, for normalized images; run `dvc repro`")
+        metadata = TypeAdapter(Metadata).validate_json(content)
+        check_info(metadata.dataset)
+        if metadata.architecture not in MODELS:
+            raise ValueError(f"model {metadata.architecture!r}")
+        recipe = make_recipe(metadata.architecture, metadata.hyperparameters)
+    except ValueError as error:
+        raise MnistryError(
+            f"{path}: a classifier of another version of mnistry, or damaged ({first_reason(error)}); run `dvc repro`"
+        ) from None
+    return metadata.architecture, recipe, metadata.dataset
+
+
+def _built_without_memory(path: Path, name: str, recipe: Recipe, dataset: DatasetInfo, count: int) -> nn.Module:
+    """The model without any weights, on torch's meta device. count: of the tensors in the file.
+
+    Raises MnistryError where the model would have more of them, however many that is.
+    """
+    parameters = 0
+
+    def limit(*_: object) -> None:
+        nonlocal parameters
+        parameters += 1
+        if parameters > count:
+            raise MnistryError(f"{path}: {count} tensors, fewer than its {name} has; run `dvc repro`")
+
+    hook = register_module_parameter_registration_hook(limit)
+    try:
+        with torch.device("meta"):
+            return build_model(name, recipe, dataset)
+    except RuntimeError as error:
+        # Torch's word for a layer of more numbers than it can count.
+        raise MnistryError(f"{path}: no {name} can be as it says ({error}); run `dvc repro`") from None
+    finally:
+        hook.remove()
+
+
+def _compare(path: Path, model: nn.Module, found: dict[str, tuple[tuple[int, ...], str]]) -> None:
+    """Raise MnistryError where the file's tensors, by shape and type, are not the model's."""
+    expected = {key: (tuple(tensor.shape), DTYPES[tensor.dtype]) for key, tensor in model.state_dict().items()}
+    for key in sorted(expected.keys() | found.keys()):
+        if expected.get(key) != found.get(key):
+            there, wanted = (" of shape ".join(map(str, each[key][::-1])) if key in each else "nothing"
+                             for each in (found, expected))  # fmt: skip
+            raise MnistryError(f"{path}: {key} is {there}; its metadata expect {wanted}; run `dvc repro`")
+
+
+def _check_normalization(path: Path, weights: dict[str, Tensor], dataset: DatasetInfo) -> None:
+    """Raise MnistryError where the first layer is not the one that the metadata describe."""
+    for key in ("scale", "offset"):
+        if weights[f"normalize.{key}"].flatten().tolist() != list(getattr(dataset.normalization, key)):
+            raise MnistryError(f"{path}: normalize.{key} is not what its metadata say; run `dvc repro`")

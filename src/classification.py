@@ -43,7 +43,6 @@ def load_test_split(classifier: Classifier, folder: Path) -> tuple[np.ndarray, n
     """
     try:
         info = load_info(folder)
-        images, labels = load_split(folder, "test")
     except FileNotFoundError as error:
         raise MnistryError(f"{error.filename}: no such file; run `dvc repro` or `dvc checkout`") from None
     if info != classifier.dataset:
@@ -51,4 +50,4 @@ def load_test_split(classifier: Classifier, folder: Path) -> tuple[np.ndarray, n
             f"{folder}: {len(info.class_names)} classes of shape {info.shape}, {info.normalization.method}, are not "
             f"what the classifier was trained on; run `dvc repro` or give its own dataset with --data FOLDER"
         )
-    return images, labels
+    return load_split(folder, "test", info)

@@ -5,12 +5,19 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from src.array_files import ARRAY_ERRORS, array_reason, read_npy
 from src.decoding import Decoding
 from src.errors import MnistryError
 from src.normalization import Normalization
+
+AGAIN = "run `dvc repro --force normalize`"
+LONGEST_SIDE = 10_000
+"""Pixels, as in source.yaml."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +27,8 @@ class DatasetInfo:
     shape: (C, H, W). sha256: for each split, the digest of its images' codes followed by its labels. decoding: how
     image files are brought to that shape.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]
@@ -34,40 +43,111 @@ def save_info(folder: Path, info: DatasetInfo) -> None:
 
 
 def load_info(folder: Path) -> DatasetInfo:
-    """Read dataset.json; raises MnistryError where an older mnistry wrote it."""
+    """Read dataset.json; raises MnistryError where it is damaged or an older mnistry wrote it."""
     path = folder / "dataset.json"
     try:
-        return info_from_dict(json.loads(path.read_text("utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
-        raise MnistryError(f"{path}: of another version of mnistry, or damaged ({error}); run `dvc repro`") from None
+        info = TypeAdapter(DatasetInfo).validate_json(path.read_bytes())
+        check_info(info)
+    except ValueError as error:
+        raise MnistryError(
+            f"{path}: of another version of mnistry, or damaged ({first_reason(error)}); run `dvc repro`"
+        ) from None
+    return info
 
 
-def info_from_dict(content: dict) -> DatasetInfo:
-    """Undo `dataclasses.asdict` after a trip through JSON; raises KeyError or TypeError where that isn't its form."""
-    normalization = content["normalization"]
-    numbers = (tuple(normalization[name]) for name in ("mean", "std", "scale", "offset"))
-    channels, height, width = content["shape"]
-    return DatasetInfo(
-        class_names=tuple(content["class_names"]),
-        shape=(channels, height, width),
-        normalization=Normalization(normalization["method"], *numbers),
-        sha256=dict(content["sha256"]),
-        decoding=Decoding(**content["decoding"]),
-    )
+def check_info(info: DatasetInfo) -> None:
+    """Raise ValueError where no dataset can be like that, although each value is of the right type."""
+    channels, height, width = info.shape
+    if channels not in (1, 3) or not (1 <= height <= LONGEST_SIDE and 1 <= width <= LONGEST_SIDE):
+        raise ValueError(f"images of shape {info.shape}")
+    if not info.class_names or len(set(info.class_names)) < len(info.class_names):
+        raise ValueError("no class, or a class that appears twice")
+    numbers = [getattr(info.normalization, name) for name in ("mean", "std", "scale", "offset")]
+    if any(len(each) != channels for each in numbers):
+        raise ValueError(f"a normalization that isn't of {channels} channels")
+    if min(*info.normalization.std, *info.normalization.scale) <= 0:
+        raise ValueError("a normalization that divides by 0")
+    if not {"train"} <= set(info.sha256) <= {"train", "validation", "test"}:
+        raise ValueError(f"splits {', '.join(info.sha256)}")
 
 
-def load_split(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+def first_reason(error: ValueError) -> str:
+    """What a validation found first, and where."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    return ": ".join(part for part in (".".join(map(str, first["loc"])), first["msg"]) if part)
+
+
+def load_split(folder: Path, split: str, info: DatasetInfo) -> tuple[np.ndarray, np.ndarray]:
     """Memory-mapped images, the codes: uint8 of shape (N, C, H, W); and labels: int64 of shape (N,).
 
-    split: `train`, `test`, or `validation` where the source has one.
+    split: `train`, `test`, or `validation` where the source has one. info: what dataset.json says. Raises MnistryError
+    where the files don't hold what normalize has written.
     """
     # Copy on write: nothing reaches the file, and torch takes the map without a warning that it is read-only.
-    return np.load(folder / f"{split}_images.npy", mmap_mode="c"), np.load(folder / f"{split}_labels.npy")
+    path = folder / f"{split}_images.npy"
+    images, labels = _load_array(path, "c"), load_labels(folder, split, info)
+    _expect(path, images, np.dtype(np.uint8), (len(labels), *info.shape))
+    if split_sha256(images, labels) != info.sha256.get(split):
+        raise MnistryError(f"{path}: damaged, by its and its labels' SHA-256; {AGAIN}")
+    return images, labels
 
 
-def load_files(folder: Path, split: str) -> list[str]:
-    """What each image of the split is called: its file's path, or its split and index in the source."""
-    names: list[str] = json.loads((folder / f"{split}_files.json").read_text("utf-8"))
+def load_labels(folder: Path, split: str, info: DatasetInfo) -> np.ndarray:
+    """The labels alone, as `load_split` gives them; their SHA-256, which is that of the images as well, is not checked.
+
+    Raises MnistryError where they are not labels of the dataset's classes.
+    """
+    path = folder / f"{split}_labels.npy"
+    labels = _load_array(path)
+    _expect(path, labels, np.dtype(np.int64), (labels.size,))
+    if not labels.size or labels.min() < 0 or labels.max() >= len(info.class_names):
+        found = f"labels from {labels.min()} to {labels.max()}" if labels.size else "no labels"
+        raise MnistryError(f"{path}: {found}; expected 0 to {len(info.class_names) - 1}; {AGAIN}")
+    return labels
+
+
+def map_images(folder: Path, split: str) -> np.ndarray:
+    """The images that `write_split` has just written, memory-mapped."""
+    return _load_array(folder / f"{split}_images.npy", "c")
+
+
+def _load_array(path: Path, mmap_mode: Literal["c"] | None = None) -> np.ndarray:
+    try:
+        return read_npy(path, mmap_mode)
+    except FileNotFoundError:
+        raise MnistryError(f"{path}: no such file; run `dvc repro` or `dvc checkout`") from None
+    except ARRAY_ERRORS as error:
+        raise MnistryError(f"{path}: damaged ({array_reason(error)}); {AGAIN}") from None
+
+
+def _expect(path: Path, array: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise MnistryError(f"{path}: {array.dtype} of shape {array.shape}; expected {dtype} of {shape}; {AGAIN}")
+
+
+def split_sha256(images: np.ndarray, labels: np.ndarray) -> str:
+    """The digest of a split's codes followed by its labels, in hexadecimal."""
+    digest = hashlib.sha256(images.data)
+    digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
+    return digest.hexdigest()
+
+
+def load_files(folder: Path, split: str, count: int) -> list[str]:
+    """What each image of the split is called: its file's path, or its split and index in the source.
+
+    count: the number of images. Raises MnistryError where there are others than as many names.
+    """
+    path = folder / f"{split}_files.json"
+    try:
+        names = TypeAdapter(list[str]).validate_json(path.read_bytes(), strict=True)
+    except FileNotFoundError:
+        raise MnistryError(f"{path}: no such file; run `dvc repro` or `dvc checkout`") from None
+    except ValidationError as error:
+        raise MnistryError(f"{path}: damaged ({first_reason(error)}); {AGAIN}") from None
+    if len(names) != count:
+        raise MnistryError(f"{path}: {len(names)} names; expected {count}, one per image; {AGAIN}")
     return names
 
 

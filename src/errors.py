@@ -1,14 +1,58 @@
-"""The error that a user can fix, the choices that it names, and how a process ends with it."""
+"""The error that a user can fix, how what it shows is written, and how a process ends with it."""
 
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
+LONGEST_LINE = 1200
+"""Characters of a line that is shown; a line about ordinary files has fewer, the list of all datasets included."""
+REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that let a terminal show the ones around them in another order."""
+
 
 class MnistryError(Exception):
-    """Says what is wrong, what was expected and what to do; it is printed without a traceback."""
+    """Says what is wrong, what was expected and what to do; it is printed without a traceback.
+
+    Each of its lines is shown as `one_line` gives it, whatever file names, labels and other values are in it.
+    """
+
+    def __init__(self, *lines: str):
+        super().__init__(*map(one_line, lines))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
+
+
+def printable(text: str) -> str:
+    """The text on one line that any UTF-8 output takes, with escapes for whatever could steer a terminal."""
+    return "".join(
+        char.encode("unicode_escape").decode()
+        if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") or char in REORDERING
+        else char
+        for char in text
+    )
+
+
+def is_text(value: str) -> bool:
+    """Whether UTF-8 can hold it: half of a surrogate pair is none, nor is what Python makes of other bytes in names."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def one_line(text: str) -> str:
+    """The printable text; of one that is too long, its beginning and its end, which says what to do."""
+    start, end = LONGEST_LINE * 2 // 3, LONGEST_LINE // 3
+    # Cut before it is escaped, too: it may have millions of characters.
+    shown = printable(text if len(text) <= LONGEST_LINE else text[:start] + text[-end:])
+    if len(text) <= LONGEST_LINE and len(shown) <= LONGEST_LINE:
+        return shown
+    return f"{shown[:start]} ... {shown[-end:]}"
 
 
 def suggest(value: str, known: list[str]) -> str:

@@ -39,7 +39,6 @@ EXPECTED = {
 
 TYPE_NAMES = {
     NoneType: "nothing",
-    bytes: "binary data",
     date: "a date",
     datetime: "a date",
     float: "a number",
@@ -74,7 +73,7 @@ def explain(error: Any, section: type[BaseModel], root: yaml.Node | None) -> str
         # An item is missing: it is the list that is wrong.
         keys = keys[:-1]
     node = _node_at(root, keys)
-    return f"{_dotted(keys)} is {_shorten(_written(node))}; {_expectation(error, _field_at(section, keys), node)}"
+    return f"{_dotted(keys)} is {shorten(_written(node))}; {_expectation(error, _field_at(section, keys), node)}"
 
 
 def _dotted(keys: Keys) -> str:
@@ -97,7 +96,7 @@ def in_quotes(written: str, value: Any, key: str | None = None) -> str:
 
     key: what `dvc exp run -S` calls it, if it can be set there.
     """
-    written = _shorten(written)
+    written = shorten(written)
     option = f", with -S as '{key}=\"{written}\"'" if key else ""
     return f"YAML reads {written} as {_type_name(value)}; write '{written}' in quotes{option}"
 
@@ -150,5 +149,6 @@ def _written(node: yaml.Node | None, depth: int = DEEPEST) -> str:
     return f"{{{', '.join(pairs)}}}"
 
 
-def _shorten(text: str) -> str:
+def shorten(text: str) -> str:
+    """The text, cut where it is longer than an error shows."""
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+
+Method = Literal["standard", "half", "unit"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,7 @@ class Normalization:
     float32 numbers that are applied.
     """
 
-    method: str
+    method: Method
     mean: tuple[float, ...]
     std: tuple[float, ...]
     scale: tuple[float, ...]
@@ -30,7 +33,7 @@ class Normalization:
         return values
 
 
-def normalization_of(method: str, mean: Iterable[float], std: Iterable[float]) -> Normalization:
+def normalization_of(method: Method, mean: Iterable[float], std: Iterable[float]) -> Normalization:
     """The normalization (x - mean) / std of pixels x in [0, 1], its scale and offset rounded once, to float32."""
     mean, std = tuple(mean), tuple(std)
     scale = tuple(float(np.float32(1 / (255 * s))) for s in std)
@@ -38,7 +41,7 @@ def normalization_of(method: str, mean: Iterable[float], std: Iterable[float]) -
     return Normalization(method, mean, std, scale, offset)
 
 
-def fit_normalization(method: str, chunks: Iterable[np.ndarray], channels: int) -> Normalization:
+def fit_normalization(method: Method, chunks: Iterable[np.ndarray], channels: int) -> Normalization:
     """The normalization that `method` names; only `standard` looks at the images.
 
     method: `standard` (mean 0 and standard deviation 1 over the training pixels of each channel),

@@ -10,7 +10,7 @@ from src.errors import suggest
 from src.explanations import Expected, in_quotes, unquoted
 from src.yaml_files import Number, Section, Tuple, read_yaml
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
 NonNegative = Annotated[Number, Field(ge=0)]
 Positive = Annotated[Number, Field(gt=0)]
@@ -55,7 +55,7 @@ class Figures(Section):
 
     samples: Count
     test_images: Count
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Recipe(Section):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from src.errors import exit_on_error
+from src.errors import exit_on_error, one_line
 
 
 def run_stage(main: Callable[..., None]) -> None:
@@ -25,7 +25,7 @@ def run_stage(main: Callable[..., None]) -> None:
 
 def log(message: str) -> None:
     """Print a line at once, also where output goes to a file."""
-    print(message, flush=True)
+    print(one_line(message), flush=True)
 
 
 def write_json(path: Path, metrics: Mapping[str, float | int]) -> None:

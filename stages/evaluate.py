@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from src.checkpoints import load_classifier
 from src.classification import load_test_split
-from src.datasets import load_files, load_split
+from src.datasets import load_files, load_labels
 from src.devices import choose_device, describe_device, place
 from src.evaluation import Evaluation, class_rows, confusion_rows, evaluate_predictions, summary_metrics
 from src.inference import class_probabilities
@@ -40,8 +40,8 @@ def main(
     bar = tqdm(batches, desc="evaluate", unit="image", unit_scale=size, disable=None, dynamic_ncols=True)
     probabilities = class_probabilities(place(loaded.model, device), bar, len(images))
     evaluation = evaluate_predictions(labels, probabilities, loaded.dataset.class_names)
-    summary = write_metrics(evaluation, load_split(normalized, "train")[1], metrics)
-    files = load_files(normalized, "test")
+    summary = write_metrics(evaluation, load_labels(normalized, "train", loaded.dataset), metrics)
+    files = load_files(normalized, "test", len(labels))
     write_csv(predictions_csv, prediction_rows(evaluation, files))
     with whole_folder(figures) as folder:
         save_all(result_figures(evaluation, images, files, read_history(history_csv), params.figures), folder)

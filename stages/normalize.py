@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.datasets import DatasetInfo, load_split, save_files, save_info, write_split
+from src.datasets import DatasetInfo, map_images, save_files, save_info, write_split
 from src.inspection import inspect_dataset
 from src.normalization import Normalization, fit_normalization
 from src.outputs import whole_folder
@@ -13,7 +13,6 @@ from src.params import read_params
 from src.plots.base import save, save_all
 from src.plots.dataset import dataset_figures, suspicious_pairs
 from src.sources import open_source
-from src.sources.findings import printable
 from stages import log, run_stage, write_json
 
 CHUNK_BYTES = 16 << 20
@@ -30,7 +29,7 @@ def main(raw: Path, normalized: Path, dataset_json: Path, figures: Path) -> None
             for name, split in dataset.splits.items():
                 sha256[name] = write_split(folder, name, split.chunks, split.labels, dataset.shape)
                 save_files(folder, name, split.files)
-        images = {str(name): load_split(folder, name)[0] for name in dataset.splits}
+        images = {str(name): map_images(folder, name) for name in dataset.splits}
         labels = {str(name): split.labels for name, split in dataset.splits.items()}
         files = {str(name): split.files for name, split in dataset.splits.items()}
         normalization = fit_normalization(params.normalize.method, chunks_of(images["train"]), dataset.shape[0])
@@ -45,7 +44,7 @@ def main(raw: Path, normalized: Path, dataset_json: Path, figures: Path) -> None
                 )
         log_row(images["train"][:1], normalization)
     for warning in inspection.warnings(files):
-        log(f"warning: {printable(warning)}")
+        log(f"warning: {warning}")
     log(
         f"{normalized}: {', '.join(f'{len(split)} {name}' for name, split in images.items())} images "
         f"of shape {dataset.shape} in {len(dataset.class_names)} classes, "

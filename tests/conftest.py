@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from src.datasets import DatasetInfo
-from src.normalization import normalization_of
+from src.normalization import Method, normalization_of
 from src.params import Params
 
 PROJECT = Path(__file__).parent.parent
@@ -22,7 +22,7 @@ def dataset_info(
     shape: tuple[int, int, int] = (1, 8, 8),
     mean: float = 0.2,
     std: float = 0.5,
-    method: str = "standard",
+    method: Method = "standard",
 ) -> DatasetInfo:
     """What a dataset.json may hold, with the same mean and standard deviation in all channels."""
     normalization = normalization_of(method, (mean,) * shape[0], (std,) * shape[0])

@@ -1,4 +1,6 @@
 import json
+import resource
+import struct
 import subprocess
 import sys
 from dataclasses import asdict
@@ -74,7 +76,7 @@ def test_classifier_of_another_form_is_refused(tmp_path, change):
     path = tmp_path / "classifier.safetensors"
     metadata = {"architecture": "linear", "hyperparameters": {}, "input": INPUT, "dataset": asdict(INFO) | change}
     save_file({"1.weight": torch.zeros(2, 64)}, path, metadata={METADATA_KEY: json.dumps(metadata)})
-    with pytest.raises(MnistryError, match=r"of another version of mnistry; run `dvc repro`"):
+    with pytest.raises(MnistryError, match=r"of another version of mnistry, or damaged .+; run `dvc repro`"):
         load_classifier(path)
 
 
@@ -114,3 +116,96 @@ def test_missing_file_is_named(tmp_path):
     """With what brings it back."""
     with pytest.raises(MnistryError, match="no such file; run `dvc repro` or `dvc checkout`"):
         load_classifier(tmp_path / "classifier.safetensors")
+
+
+@pytest.fixture
+def saved(params, tmp_path):
+    """The file of a small convolutional network."""
+    path = tmp_path / "classifier.safetensors"
+    recipe = params.models.cnn.model_copy(update={"channels": (2, 3)})
+    save_classifier(path, Classifier(build_model("cnn", recipe, INFO), "cnn", recipe, INFO))
+    return path
+
+
+def with_metadata(path: Path, change) -> Path:
+    """The file with its metadata changed by `change`, in place or by what it returns; the weights stay."""
+    content = path.read_bytes()
+    (size,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + size])
+    metadata = json.loads(header["__metadata__"][METADATA_KEY])
+    header["__metadata__"][METADATA_KEY] = json.dumps(change(metadata) or metadata)
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + size :])
+    return path
+
+
+def places(content, keys=()):
+    """The keys that lead to each value of the metadata."""
+    inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in inner:
+        yield (*keys, key)
+        yield from places(value, (*keys, key))
+
+
+WRONG = [None, True, 10**9, 10**30, float("nan"), "", "\x1b[2J", [], [10**9], {"a": 1}]
+
+
+def test_wrong_value_anywhere_is_refused_or_harmless(saved):
+    """Of every type, in place of every value: never another error than ours, and never much memory."""
+    original, refused = saved.read_bytes(), 0
+    header = json.loads(original[8 : 8 + struct.unpack("<Q", original[:8])[0]])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for keys in places(json.loads(header["__metadata__"][METADATA_KEY])):
+        for value in WRONG:
+
+            def change(metadata, keys=keys, value=value):
+                for key in keys[:-1]:
+                    metadata = metadata[key]
+                metadata[keys[-1]] = value
+
+            saved.write_bytes(original)
+            try:
+                load_classifier(with_metadata(saved, change))
+            except MnistryError:
+                refused += 1
+    assert refused > 300
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m["hyperparameters"].update(channels=[10**9, 10**9]), "no cnn can be as it says"),
+        (lambda m: m["hyperparameters"].update(channels=[2, 3, 4]), r"network\.\d+\.\w+ is .+; its metadata expect"),
+        (lambda m: m["hyperparameters"].update(kernel_size=10**8, channels=[10**9]), "no cnn can be as it says"),
+        (lambda m: m["dataset"].update(class_names=["a", "b", "c"]), r"network\.\d+\.bias is F32 of shape \(2,\)"),
+        (lambda m: m["dataset"].update(class_names=["a", "a"]), "a class that appears twice"),
+        (lambda m: m["dataset"]["normalization"].update(scale=[2.0]), r"normalize\.scale is not what its metadata say"),
+        (lambda m: m["dataset"]["normalization"].update(std=[0.5, 0.5]), "isn't of 1 channels"),
+        (lambda m: m["dataset"]["decoding"].update(fit="squeeze"), r"dataset\.decoding\.fit"),
+        (lambda m: m.update(architecture="transformer"), "model 'transformer'"),
+        (lambda _: ["x"], "of another version of mnistry, or damaged"),
+    ],
+)
+def test_metadata_that_do_not_fit_the_weights_are_refused(saved, change, message):
+    """With what is there and what would be expected, before anything is built."""
+    with pytest.raises(MnistryError, match=message):
+        load_classifier(with_metadata(saved, change))
+
+
+@pytest.mark.parametrize(
+    ("name", "hyperparameters"),
+    [("mlp", {"hidden_sizes": [10**9] * 2}), ("resnet", {"blocks": 10**9}), ("mlp", {"hidden_sizes": [1] * 10**6})],
+)
+def test_enormous_model_is_refused_before_it_is_built(saved, params, name, hyperparameters):
+    """It would take 256 GB, or days."""
+    recipe = getattr(params.models, name).model_dump() | hyperparameters
+    with pytest.raises(MnistryError, match=r"tensors, fewer than its|its metadata expect"):
+        load_classifier(with_metadata(saved, lambda m: m.update(architecture=name, hyperparameters=recipe)))
+
+
+def test_escapes_in_a_refused_file_are_not_printed(saved):
+    """Errors show them as text."""
+    with pytest.raises(MnistryError) as error:
+        load_classifier(with_metadata(saved, lambda m: m.update(architecture="\x1b]0;title\x07")))
+    assert "\x1b" not in str(error.value)

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +17,26 @@ from torch import nn
 from commands import predict, trained_on
 from src.checkpoints import Classifier, save_classifier
 from src.classification import load_test_split, looks_inverted
-from src.datasets import DatasetInfo, save_info, write_split
+from src.datasets import DatasetInfo, save_info, split_sha256, write_split
 from src.decoding import decode_image
 from src.errors import MnistryError
 from src.inference import class_probabilities
 from src.models import build_model
+from src.normalization import Method
 from src.params import read_params
 from tests.conftest import PROJECT, dataset_info
 
 SHAPE = (1, 4, 4)
+PIXELS = np.zeros((12, *SHAPE), np.uint8)
+PIXELS[:6] = 255
+PIXELS[0, 0, 0, 0] = 37
+LABELS = np.array([1] * 6 + [0] * 5 + [1])
 
 
-def described(shape: tuple[int, int, int] = SHAPE, mean: float = 0.2, method: str = "standard") -> DatasetInfo:
+def described(shape: tuple[int, int, int] = SHAPE, mean: float = 0.2, method: Method = "standard") -> DatasetInfo:
     """What the dataset of `dark_or_light` may have been."""
-    return dataset_info(("dark", "light", "neither"), shape, mean, method=method)
+    info = dataset_info(("dark", "light", "neither"), shape, mean, method=method)
+    return replace(info, sha256=info.sha256 | {"test": split_sha256(PIXELS, LABELS)})
 
 
 def dark_or_light(info: DatasetInfo | None = None) -> Classifier:
@@ -216,11 +223,7 @@ def normalized(tmp_path: Path) -> Path:
     """Twelve test images, labelled right but for the last, which is black and called `light`."""
     folder, info = tmp_path / "normalized", dark_or_light().dataset
     folder.mkdir()
-    pixels = np.zeros((12, *SHAPE), np.uint8)
-    pixels[:6] = 255
-    pixels[0, 0, 0, 0] = 37
-    labels = np.array([1] * 6 + [0] * 5 + [1])
-    write_split(folder, "test", [pixels], labels, SHAPE)
+    write_split(folder, "test", [PIXELS], LABELS, SHAPE)
     save_info(folder, info)
     return folder
 

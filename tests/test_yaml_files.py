@@ -11,7 +11,7 @@ from src.params import Params
 from src.sources.digits import DigitsDescription
 from src.sources.images import ImagesDescription
 from src.sources.torchvision_classes import TorchvisionDescription
-from src.yaml_files import read_keys, read_yaml
+from src.yaml_files import LARGEST_FILE, read_keys, read_yaml
 from tests.conftest import PROJECT
 
 FILES = {
@@ -119,7 +119,6 @@ def test_every_phrase_is_used(all_problems):
         ("class_names:\n-", "class_names.0 is empty; expected text"),
         ("class_names: [[a, no]]", "class_names.0 is ['a', no]; expected text"),
         ("class_names: a", "class_names is 'a'; expected a list"),
-        ("class_names: !!set {a}", "class_names is {'a': empty}; expected a list"),
         ("test_fraction:", "test_fraction is empty; expected a number"),
         ("color: green", "color is 'green'; did you mean grey? expected one of auto, grey, rgb"),
         ("no: 5", "the file has a key that YAML reads as false; write it in quotes"),
@@ -184,3 +183,67 @@ def test_keys_of_a_file_are_those_of_its_mapping(tmp_path):
     for text, keys in (("a: 1\nb: {c: 2}", {"a", "b"}), ("", set()), ("[a]", set())):
         path.write_text(text)
         assert read_keys(path) == keys
+
+
+BOMB = "\n".join(["a: &a0 [x, x, x, x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 14))])
+MERGED = BOMB.replace("[x, x, x, x]", "{x: 1}").replace("[", "{<<: [").replace("]", "]}")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (BOMB, "more than 100,000 values in line 6; expected fewer aliases"),
+        (MERGED, "more than 100,000 values in line 6; expected fewer aliases"),
+        ("a: &a [*a]", "the anchor in line 1 is used inside of itself; expected an alias after it"),
+        ("[" * 52 + "]" * 52, "nested too deeply in line 1; expected at most 50 levels"),
+        ("[" * 5_000, "nested too deeply"),
+        ("a:\n  !!bool x", "'x' in line 2 is no bool; leave out the type"),
+        ("a: !!timestamp x", "'x' in line 1 is no timestamp; leave out the type"),
+        ("a: !!int ''", "'' in line 1 is no int; leave out the type"),
+        ("a: !!float x", "'x' in line 1 is no float; leave out the type"),
+        ("a: !!binary aGk=", "a value of type binary in line 1; expected text, numbers, lists and mappings"),
+        ("a: !!set {a}", "a value of type set in line 1; expected text, numbers, lists and mappings"),
+        ("a: !!omap [x: 1]", "a value of type omap in line 1; expected text, numbers, lists and mappings"),
+        ("a: !!pairs [x: 1]", "a value of type pairs in line 1; expected text, numbers, lists and mappings"),
+        ("a: !!bool {=: x}", "a value of type bool in line 1; expected text, numbers, lists and mappings"),
+        (
+            "a: !!python/object/apply:os.system [ls]",
+            "a value of type python/object/apply:os.system in line 1; expected",
+        ),
+        (f"a: {'9' * 101}", "a number of 101 characters in line 1; expected a shorter one"),
+        ("a: 1" + ":59" * 80_000, "a number of 240,001 characters in line 1; expected a shorter one"),
+        (r'a: "\ud800"', r"half a character in line 1, '\ud800'; expected text"),
+        (r'a: "\UFFFFFFFF"', "too large"),
+        ("? [a]\n: b", "found unhashable key"),
+    ],
+)
+def test_file_that_would_take_long_or_fail_is_refused_at_once(tmp_path, text, expected):
+    """Before any value is made of it, whatever kind of file it is."""
+    for section in FILES:
+        (problem,) = problems_of(tmp_path / "source.yaml", text, section)
+        assert expected in problem
+        assert ": not valid YAML: " in problem
+
+
+def test_large_file_is_not_read(tmp_path):
+    """Settings take a few kilobytes."""
+    path = tmp_path / "source.yaml"
+    assert problems_of(path, "# " + "x" * LARGEST_FILE, Params) == [
+        f"{path}: more than 262,144 bytes; expected a short file of settings"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("torchvision: MNIST\ntrain: {}\ntest: {}\nfirst_label: 1" + "0" * 30, "first_label is 1"),
+        ("class_level: 1" + "0" * 30, "class_level is 1"),
+        ("root: ../..", "root is '../..'; expected a folder inside of the dataset's"),
+        ('root: "a\\0"', "expected a folder inside of the dataset's"),
+    ],
+)
+def test_value_without_sense_is_refused(tmp_path, text, expected):
+    """Numbers that no dataset has, folders that aren't the dataset's."""
+    section = TorchvisionDescription if "torchvision" in text else ImagesDescription
+    (problem,) = problems_of(tmp_path / "source.yaml", text, section)
+    assert expected in problem

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from src.errors import MnistryError
 from src.sources.file_names import Names
-from src.sources.findings import Findings, printable
+from src.sources.findings import Findings
 from src.sources.listing import NO_LABEL, SUFFIXES, ImageFile, image_files
 from src.sources.paths import is_link_outside, is_name_outside
 from src.sources.split_names import split_of
@@ -139,7 +139,7 @@ class _Rows:
                 found.append((place, image))
             else:
                 kind, detail = image
-                self.problems.setdefault(kind, []).append(f"{place}: {printable(detail)}")
+                self.problems.setdefault(kind, []).append(f"{place}: {detail}")
         for problem in _one_per_kind(self.problems):
             self.findings.problem(problem)
         return found

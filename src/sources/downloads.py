@@ -76,16 +76,16 @@ class Downloads:
             except AttemptFailedError as failure:
                 failures[place] = str(failure)
         self.unavailable = path.name
-        raise NotFetchedError(self.report())
+        raise NotFetchedError(*self.report())
 
-    def report(self) -> str:
-        """What was tried for the unavailable file and what each place answered, and what the user can do."""
+    def report(self) -> tuple[str, str]:
+        """What was tried for the unavailable file and what each place answered; what the user can do."""
         name = self.unavailable or ""
         answers = "; ".join(f"{place}: {answer}" for place, answer in self.failures.get(name, {}).items())
         return (
-            f"{self.dataset}: could not get {name}. Tried {answers}\n"
+            f"{self.dataset}: could not get {name}. Tried {answers}",
             f"Set MNISTRY_MIRROR to a folder or URL that holds {self.dataset}/{name}, "
-            "or use dataset=digits, which needs no network"
+            "or use dataset=digits, which needs no network",
         )
 
 

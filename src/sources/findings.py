@@ -1,10 +1,9 @@
 """What is wrong with a dataset, or only odd: collected while it is read, then shown at once."""
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from src.errors import MnistryError
+from src.errors import MnistryError, one_line
 
 SHOWN = 20
 
@@ -37,7 +36,7 @@ class Findings:
         if not self.problems:
             return
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        raise MnistryError("\n  ".join([f"{name}: {count}; nothing was written", *_shown(self.problems)]))
+        raise MnistryError(f"{name}: {count}; nothing was written", *(f"  {line}" for line in _shown(self.problems)))
 
     def print_warnings(self) -> None:
         """Print the notes and warnings, the first twenty of each and the number of the others."""
@@ -48,17 +47,9 @@ class Findings:
 
 def _shown(lines: Sequence[str]) -> list[str]:
     rest = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-    return [*map(printable, lines[:SHOWN]), *rest]
+    return [*map(one_line, lines[:SHOWN]), *rest]
 
 
 def more_than(items: Sequence[object], shown: int) -> str:
     """What to write after the first few of the items: how many others there are, if any."""
     return f" and {len(items) - shown} more" if len(items) > shown else ""
-
-
-def printable(text: str) -> str:
-    """The text on one line that any UTF-8 output takes: control characters and what is not text are escaped."""
-    return "".join(
-        char.encode("unicode_escape").decode() if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") else char
-        for char in text
-    )

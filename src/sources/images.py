@@ -17,14 +17,14 @@ from pydantic import AfterValidator, Field, PlainValidator, ValidationError, mod
 from tqdm import tqdm
 
 from src.decoding import Decoding, measure_image
-from src.errors import MnistryError
+from src.errors import MnistryError, one_line, printable
 from src.explanations import Expected
 from src.parallel import ordered_map
 from src.sources.archives import is_archive, stem, unpack
 from src.sources.arrays import find_array_files, read_arrays
 from src.sources.base import RawDataset, Split
 from src.sources.descriptions import NAMES, find_description
-from src.sources.findings import Findings, more_than, printable
+from src.sources.findings import Findings, more_than
 from src.sources.layouts import Reading, list_images
 from src.sources.listing import (
     ImageFile,
@@ -38,13 +38,15 @@ from src.sources.listing import (
     sorted_classes,
 )
 from src.sources.packed import decode_packed, pack, read_packed
-from src.sources.paths import is_link_outside
+from src.sources.paths import is_link_outside, is_name_outside
 from src.sources.split_names import split_of
 from src.yaml_files import Number, Section, Tuple, read_yaml
 
 RESOLVED = "images.json"
 MOST_LISTED = 20
 """Classes that are listed by name with their numbers of images."""
+DEEPEST = 50
+"""Level of folders that may be the class."""
 Shape = tuple[int, int, int]
 Pixels = Annotated[int, Field(ge=1, le=10_000)]
 
@@ -61,9 +63,20 @@ def _composed(names: tuple[str, ...]) -> tuple[str, ...]:
 def _levels(value: object) -> tuple[int, ...]:
     """The level, or the levels in their order; ValueError where they are something else."""
     levels = value if isinstance(value, list) else [value]
-    if not levels or any(type(level) is not int or level < 1 for level in levels) or levels != sorted(set(levels)):
+    if (
+        not levels
+        or any(type(level) is not int or not 1 <= level <= DEEPEST for level in levels)
+        or levels != sorted(set(levels))
+    ):
         raise ValueError("expected a level of folders, 1 or more, or several in their order, such as [1, 2]")
     return tuple(levels)
+
+
+def _inside(root: str) -> str:
+    """The folder; ValueError where it is none of the dataset's, or no name at all."""
+    if is_name_outside(root) or not printable(root) == root:
+        raise ValueError("expected a folder inside of the dataset's")
+    return root
 
 
 class ImagesDescription(Section):
@@ -78,7 +91,7 @@ class ImagesDescription(Section):
     test_fraction: Annotated[Number, Field(gt=0, lt=1)] = 0.2
     """The part of each class that is held out for the test where the images aren't split."""
     split_seed: Annotated[int, Field(ge=0)] = 0
-    root: str = "."
+    root: Annotated[str, AfterValidator(_inside)] = "."
     """The folder inside that holds the images; the others are left out."""
     class_level: Annotated[tuple[int, ...], PlainValidator(_levels)] = ()
     """The levels of folders that name the classes, below root or a split's folder; none where that is certain."""
@@ -254,10 +267,10 @@ def describe_classes(files: Sequence[ImageFile], class_names: Sequence[str]) -> 
     """A line with the classes and their numbers of images; of more than twenty, their number and range."""
     counts = Counter(file.label for file in files)
     if len(class_names) <= MOST_LISTED:
-        return f"{len(class_names)} classes: " + ", ".join(f"{printable(name)} {counts[name]}" for name in class_names)
+        return one_line(f"{len(class_names)} classes: " + ", ".join(f"{name} {counts[name]}" for name in class_names))
     sizes = sorted(counts[name] for name in class_names)
-    shown = ", ".join(printable(name) for name in (*class_names[:3], "...", class_names[-1]))
-    return f"{len(class_names)} classes of {sizes[0]} to {sizes[-1]} images: {shown}"
+    shown = ", ".join((*class_names[:3], "...", class_names[-1]))
+    return one_line(f"{len(class_names)} classes of {sizes[0]} to {sizes[-1]} images: {shown}")
 
 
 @dataclass

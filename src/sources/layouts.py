@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from src.errors import is_text
 from src.sources.annotations import list_annotations
 from src.sources.base import SPLITS
 from src.sources.findings import Findings
@@ -104,19 +105,11 @@ def _readable(folder: Path, files: Sequence[ImageFile], findings: Findings) -> l
             findings.problem(f"{file.path}: a link out of the dataset's folder; put the file itself there")
         elif path.exists() and not path.is_file():
             findings.problem(f"{file.path}: not a file; remove it")
-        elif not _is_text(file.path):
+        elif not is_text(file.path):
             findings.problem(f"{os.fsencode(file.path)!r}: a name that isn't UTF-8; rename it")
         else:
             readable.append(file)
     return readable
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _check_unlisted(folder: Path, files: Sequence[ImageFile], csvs: str, findings: Findings) -> None:

@@ -1,9 +1,14 @@
 """Datasets that torchvision knows, through its own classes."""
 
 import inspect
+import lzma
 import os
+import pickle
 import sys
+import tarfile
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -26,6 +31,11 @@ from src.yaml_files import Section, Tuple, read_yaml
 CHUNK_IMAGES = 4096
 NOT_DATASETS = ("VisionDataset", "DatasetFolder", "ImageFolder", "wrap_dataset_for_transforms_v2")
 """The rest of what torchvision.datasets offers."""
+REFUSALS = (
+    ImportError, OSError, EOFError, RuntimeError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError,
+    AssertionError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, pickle.UnpicklingError,
+)  # fmt: skip
+"""What torchvision's classes raise for arguments and archives that aren't theirs."""
 
 
 class TorchvisionDescription(Section):
@@ -41,7 +51,7 @@ class TorchvisionDescription(Section):
     test: dict[str, Any]
     class_names: Annotated[tuple[str, ...], Tuple] = ()
     """Instead of torchvision's own, or of the labels where it has none."""
-    first_label: int = 0
+    first_label: Annotated[int, Field(ge=-(10**9), le=10**9)] = 0
     """The smallest label: 1 where labels start at 1."""
     transpose: bool = False
     """Whether the source stores images mirrored on their diagonal."""
@@ -99,7 +109,7 @@ class TorchvisionSource:
                     # Classes with mirrors of their own try those, then raise an error of their own.
                     if downloads.unavailable is None:
                         raise
-                    raise NotFetchedError(downloads.report()) from None
+                    raise NotFetchedError(*downloads.report()) from None
         if not any(raw.iterdir()) and "download" in inspect.signature(self._class()).parameters:
             raise MnistryError(f"{self.dataset}: torchvision's {self.description.torchvision} has no plain download")
         copy_description(self.folder, raw)
@@ -181,8 +191,8 @@ class TorchvisionSource:
                 return cls(**arguments)
         except MnistryError:
             raise
-        except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split()).replace(str(root), "its root folder")
+        except REFUSALS as error:
+            reason = " ".join(str(error).split()).replace(str(root), "its root folder") or type(error).__name__
             raise MnistryError(f"{self.dataset}: torchvision's {self.description.torchvision}: {reason}") from None
 
     def _labels(self, dataset: Any) -> np.ndarray:
