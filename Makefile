@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # uv elsewhere, even where the environment is named.
 unexport PYTHONHOME PYTHONPATH PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET PIP_USER UV_WORKING_DIR
 
-.PHONY: help environment repro recover report plots demo test lint tour bench results deps format lock clean
+.PHONY: help environment repro recover experiments report plots demo test lint tour bench results deps format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ recover: ## After a failed or killed run: branch, params, metrics and outputs of
 
 demo: environment ## Serve a page to draw on, on this computer alone: make demo PORT=8001
 	$(BIN)/python -m commands.demo --port $(PORT)
+
+# --drop takes a regular expression: here it matches every column but those that are named.
+experiments: environment ## List the experiments in 80 columns: accuracy, dataset, model, seed; SHOW=-A for all commits
+	$(BIN)/dvc exp show --no-pager --hide-workspace \
+		--drop '(?!(Experiment|State|accuracy|dataset|model|seed)$$)' $(SHOW)
 
 report: environment ## Draw all charts and figures on one page that needs no network
 	$(BIN)/python -m commands.report

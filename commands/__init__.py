@@ -1,5 +1,6 @@
 """What users run: one module per command, as in `python -m commands.predict`. Here is what the commands share."""
 
+import argparse
 import io
 import sys
 from collections.abc import Callable
@@ -25,6 +26,14 @@ def run_command(main: Callable[[], int]) -> None:
 def warn(message: str, kind: str = "warning") -> None:
     """Print a line on standard error at once."""
     print(one_line(f"{kind}: {message}"), file=sys.stderr, flush=True)
+
+
+def figure_file(text: str) -> Path:
+    """The argument of an option that names a figure to write; argparse prints what is wrong with it."""
+    path = Path(text)
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a name that ends in .png or .jpg")
+    return path
 
 
 def trained_on(lock: Path = Path("dvc.lock")) -> Path:

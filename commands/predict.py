@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands import CLASSIFIER, run_command, trained_on, warn
+from commands import CLASSIFIER, figure_file, run_command, trained_on, warn
 from src.errors import MnistryError, printable
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--test", type=_count, metavar="N", help="classify N random test images and show their labels")
     parser.add_argument("--seed", type=int, metavar="N", help="draws the same test images again (others each time)")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="their normalized dataset (what dvc.lock names)")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write the test images with captions as a figure")
+    parser.add_argument(
+        "--save", type=figure_file, metavar="FILE", help="write the test images with captions as a figure"
+    )
     parsed = parser.parse_args(arguments)
     if bool(parsed.files) == bool(parsed.test):
         parser.error("expected either image files or --test N")
@@ -54,8 +56,6 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         parser.error("--save, --data and --seed need --test N")
     if parsed.test and parsed.invert:
         parser.error("--invert is for image files; --test takes the dataset's own")
-    if parsed.save and parsed.save.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        parser.error(f"--save: {str(parsed.save)!r}; expected a name that ends in .png or .jpg")
     if parsed.seed is not None and parsed.seed < 0:
         parser.error(f"--seed: {parsed.seed} is below 0")
     return parsed

@@ -1,0 +1,179 @@
+"""compare and summarize in a small DVC project, with experiments of a stage that trains nothing."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from commands import compare, summarize
+from src.errors import MnistryError
+from src.experiments import read_experiments, read_history
+from src.revisions import Revision
+
+NORMALIZE = """
+import json, yaml, numpy as np
+from pathlib import Path
+code = yaml.safe_load(Path("params.yaml").read_text())["code"]
+folder = Path("data/normalized/mine")
+folder.mkdir(parents=True)
+(folder / "dataset.json").write_text(json.dumps({"sha256": {"test": str(code) * 64}}))
+np.save(folder / "test_images.npy", np.full((40, 1, 8, 8), code, np.uint8))
+"""
+STAGE = """
+import json, yaml
+from pathlib import Path
+params = yaml.safe_load(Path("params.yaml").read_text())
+wrong = params["models"][params["model"]]["wrong"] + params["seed"]
+rows = [f"{i},{i}.png,a,{'b' if i < wrong else 'a'},0.9,{0.1 if i < wrong else 0.9}" for i in range(40)]
+header = "image,file,actual,predicted,probability,probability_of_actual"
+Path("data/predictions.csv").write_text("\\n".join([header, *rows]) + "\\n")
+Path("metrics").mkdir(exist_ok=True)
+Path("metrics/test.json").write_text(json.dumps({"accuracy": 1 - wrong / 40}))
+Path("metrics/history.csv").write_text(f"epoch,train_accuracy,validation_accuracy\\n1,{wrong / 40},\\n")
+"""
+PIPELINE = """
+stages:
+  normalize:
+    cmd: python normalize.py
+    params: [code]
+    outs: [data/normalized/mine]
+  evaluate:
+    cmd: python stage.py
+    deps: [data/normalized/mine]
+    params: [model, seed, "models.${model}"]
+    outs: [data/predictions.csv]
+    metrics: [metrics/test.json: {cache: false}]
+    plots: [metrics/history.csv: {cache: false}]
+"""
+PARAMS = """
+dataset: mine
+code: 0
+model: linear
+seed: 0
+models:
+  linear:
+    wrong: 12
+  mlp:
+    wrong: 2
+"""
+NAMES = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """The project, with the default run committed and the experiments mlp-seed0, mlp-seed1 and pixels."""
+    folder = tmp_path_factory.mktemp("project")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_"))}
+    environment |= dict.fromkeys(NAMES, "t")
+
+    def run(*command):
+        subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+    run("git", "init", "-q")
+    run("dvc", "init", "-q")
+    for name, text in (
+        ("normalize.py", NORMALIZE),
+        ("stage.py", STAGE),
+        ("dvc.yaml", PIPELINE),
+        ("params.yaml", PARAMS),
+    ):
+        (folder / name).write_text(text)
+    run("dvc", "repro", "-q")
+    run("git", "add", "-A")
+    run("git", "commit", "-qm", "default")
+    run("dvc", "exp", "run", "-q", "-n", "pixels", "-S", "code=1")
+    for seed in ("0", "1"):
+        run("dvc", "exp", "run", "-q", "-n", f"mlp-seed{seed}", "-S", "code=0", "-S", "model=mlp", "-S", f"seed={seed}")
+    return folder
+
+
+@pytest.fixture
+def command(project, monkeypatch, capsys):
+    """Run one of the commands there; what it prints."""
+    monkeypatch.chdir(project)
+
+    def run(module, *arguments):
+        monkeypatch.setattr(sys, "argv", ["command", *arguments])
+        assert module.main() == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_experiments_are_compared_wherever_they_are(project, command, tmp_path):
+    """Neither is checked out; HEAD and the workspace are the default, and the figure shows their images."""
+    words = command(compare, "HEAD", "mlp-seed0", "--figure", str(tmp_path / "images.png"))
+    assert "of 40 test images, 0 are right in HEAD alone, 10 in mlp-seed0 alone" in words
+    assert words.endswith("better than HEAD; 10 images are right in one alone; this is hardly chance, p = 0.002\n")
+    assert (tmp_path / "images.png").exists()
+    content = json.loads(command(compare, "--json"))
+    assert content["revisions"] == ["HEAD", "workspace"]
+    assert content["accuracy"]["difference"] == pytest.approx(0.225)
+    assert content["verdict"].startswith("workspace is 22.50 points better than HEAD")
+
+
+def test_other_test_images_are_refused(command):
+    """By their digests, where files and labels are the same."""
+    with pytest.raises(MnistryError, match="differ: the same files and labels, but other pixels") as error:
+        command(compare, "HEAD", "pixels")
+    assert "HEAD has data/normalized/mine (SHA-256 000000000000) and pixels" in str(error.value)
+
+
+def test_missing_revisions_and_files_are_said_in_one_line(project, monkeypatch, tmp_path):
+    """A wrong name, a file that no revision has, and predictions that the cache lacks."""
+    monkeypatch.chdir(project)
+    with pytest.raises(MnistryError, match=r"nonesuch: unknown Git revision .* expected a Git revision"):
+        Revision("nonesuch")
+    with pytest.raises(MnistryError, match=r"HEAD: data/validation.csv: no such file in that revision"):
+        Revision("HEAD").open("data/validation.csv")
+    shutil.move(project / ".dvc/cache/files", tmp_path / "files")
+    try:
+        with pytest.raises(
+            MnistryError, match=r"mlp-seed1: data/predictions.csv is not in DVC's cache; run `dvc pull`"
+        ):
+            Revision("mlp-seed1").read_text("data/predictions.csv")
+    finally:
+        shutil.move(tmp_path / "files", project / ".dvc/cache/files")
+
+
+def test_experiments_are_read_with_params_and_metrics(project, monkeypatch):
+    """Those of HEAD; nested params get dotted names, and empty cells of the history are left out."""
+    monkeypatch.chdir(project)
+    runs, others = read_experiments([])
+    assert [run.name for run in runs] == ["mlp-seed0", "mlp-seed1", "pixels"]
+    assert others == []
+    assert runs[1].params == {
+        "dataset": "mine",
+        "code": 0,
+        "model": "mlp",
+        "seed": 1,
+        "models.linear.wrong": 12,
+        "models.mlp.wrong": 2,
+    }
+    assert runs[1].metrics == {"metrics/test.json:accuracy": pytest.approx(37 / 40)}
+    assert read_history(runs[1].revision) == [{"epoch": 1, "train_accuracy": 3 / 40}]
+    assert read_history(runs[1].revision, "nonesuch.csv") == []
+    with pytest.raises(MnistryError, match="nonesuch"):
+        read_experiments(["nonesuch"])
+
+
+def test_summary_of_what_dvc_knows(command, project, tmp_path):
+    """A line per group; Markdown between a file's marks; names choose; none is an error."""
+    assert command(summarize, "mlp*") == (
+        "mine\n       n  test accuracy, %  difference from the best, 95 %\n  mlp  2  93.75 ± 1.77      best\n"
+    )
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- results -->\nold\n<!-- end of results -->\nafter\n")
+    command(summarize, "--into", str(readme), "--figure", str(tmp_path / "figure.png"))
+    lines = readme.read_text().splitlines()
+    assert [lines[0], lines[-1], len(lines)] == ["before", "after", 8]
+    assert lines[5].startswith("| mine | linear code=1 | - | 70.00 | 1 | -23.75 (a single run) |")
+    assert (tmp_path / "figure.png").exists()
+    with pytest.raises(MnistryError, match="none of 3 finished experiments is meant"):
+        command(summarize, "cnn*")
+    (tmp_path / "none.md").write_text("no marks")
+    with pytest.raises(MnistryError, match="expected a line '<!-- results -->'"):
+        command(summarize, "--into", str(tmp_path / "none.md"))
