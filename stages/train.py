@@ -15,6 +15,7 @@ from src.batches import load_subsets, steps_per_epoch
 from src.checkpoints import Classifier, save_classifier
 from src.datasets import load_info
 from src.devices import choose_device, choose_precision, describe_device, place
+from src.familiarity import choose_references, fit_familiarity
 from src.models import build_model, count_parameters
 from src.params import Params, read_params
 from src.runtime import prepare_process
@@ -59,7 +60,9 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
         precision=precision,
     )
     last = write_history(epochs, recipe.epochs, history_csv)
-    save_classifier(classifier, Classifier(model, params.model, recipe, dataset))
+    chosen = train.indices[torch.from_numpy(choose_references(len(train)))].to(device)
+    familiarity = fit_familiarity(train.images.index_select(0, chosen).cpu().numpy())
+    save_classifier(classifier, Classifier(model, params.model, recipe, dataset, familiarity))
     metrics = {name: value for name, value in epoch_metrics(last).items() if value is not None}
     write_json(train_json, {"epochs": last.number, "parameters": count_parameters(model)} | metrics)
 
