@@ -73,7 +73,7 @@ def predict_files(classifier: "Classifier", arguments: argparse.Namespace) -> in
     import numpy as np
     import torch
 
-    from src.classification import best_classes, looks_inverted
+    from src.classification import best_classes, looks_inverted, looks_unfamiliar
     from src.inference import BATCH_SIZE, class_probabilities
 
     failures: list[str] = []
@@ -81,11 +81,19 @@ def predict_files(classifier: "Classifier", arguments: argparse.Namespace) -> in
     while batch := list(islice(decoded, BATCH_SIZE)):
         images = np.stack([image for _, image, _ in batch])
         probabilities = class_probabilities(classifier.model, [torch.from_numpy(images)], len(images))
-        for (name, _, unpadded), row in zip(batch, probabilities, strict=True):
+        for (name, _, unpadded), row, unfamiliar in zip(
+            batch, probabilities, looks_unfamiliar(classifier, images), strict=True
+        ):
             if looks_inverted(classifier, unpadded):
                 advice = "leave out --invert" if arguments.invert else "try --invert"
                 warn(f"{name}: light and dark look swapped compared with the training images; {advice}")
-            show({"file": name}, best_classes(row, classifier.dataset.class_names, arguments.top), arguments.json)
+            elif unfamiliar:
+                warn(f"{name}: looks like none of the training images; its class may mean nothing")
+            show(
+                {"file": name, "unfamiliar": unfamiliar},
+                best_classes(row, classifier.dataset.class_names, arguments.top),
+                arguments.json,
+            )
     return 1 if failures else 0
 
 

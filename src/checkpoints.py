@@ -14,6 +14,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from src.datasets import DatasetInfo, check_info, first_reason
 from src.errors import MnistryError
+from src.familiarity import Familiarity, familiarity_arrays, familiarity_from_arrays
 from src.models import build_model, is_finite
 from src.outputs import whole_file
 from src.params import MODELS, Recipe, make_recipe
@@ -25,15 +26,19 @@ INPUT = "8-bit codes"
 DTYPES = {torch.float32: "F32", torch.int64: "I64"}
 """Safetensors' names of the types that models have."""
 
+FAMILIARITY = "familiarity."
+"""Begins the names of the tensors that are not the model's."""
+
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model with its name, its recipe and what its dataset looked like."""
+    """A model with its name, its recipe, what its dataset was and, of enough training images, what they look like."""
 
     model: nn.Module
     name: str
     recipe: Recipe
     dataset: DatasetInfo
+    familiarity: Familiarity | None = None
 
 
 def save_classifier(path: Path, classifier: Classifier) -> None:
@@ -45,6 +50,8 @@ def save_classifier(path: Path, classifier: Classifier) -> None:
         "dataset": asdict(classifier.dataset),
     }
     weights = {name: tensor.cpu().contiguous() for name, tensor in classifier.model.state_dict().items()}
+    for name, array in familiarity_arrays(classifier.familiarity).items():
+        weights[FAMILIARITY + name] = torch.from_numpy(array)
     content = save(weights, metadata={METADATA_KEY: json.dumps(metadata, ensure_ascii=False)})
     with whole_file(path) as file:
         file.write(content)
@@ -75,11 +82,14 @@ def load_classifier(path: Path) -> Classifier:
             if not content:
                 raise MnistryError(f"{path}: not a classifier of mnistry's (no metadata); run `dvc repro`")
             name, recipe, dataset = _described(path, content)
-            parts = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
+            keys = set(file.keys())
+            of_familiarity = {key for key in keys if key.startswith(FAMILIARITY)}
+            parts = {key: file.get_slice(key) for key in keys - of_familiarity}
             found = {key: (tuple(part.get_shape()), part.get_dtype()) for key, part in parts.items()}
             model = _built_without_memory(path, name, recipe, dataset, len(found))
             _compare(path, model, found)
             weights = {key: file.get_tensor(key) for key in found}
+            familiarity = _familiarity(path, {key: file.get_tensor(key) for key in of_familiarity}, dataset)
     except FileNotFoundError:
         raise MnistryError(f"{path}: no such file; run `dvc repro` or `dvc checkout`") from None
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
@@ -88,7 +98,7 @@ def load_classifier(path: Path) -> Classifier:
     if not is_finite(model):
         raise MnistryError(f"{path}: some weights are not finite numbers; run `dvc repro`")
     _check_normalization(path, weights, dataset)
-    return Classifier(model.eval(), name, recipe, dataset)
+    return Classifier(model.eval(), name, recipe, dataset, familiarity)
 
 
 def _described(path: Path, content: str) -> tuple[str, Recipe, DatasetInfo]:
@@ -140,6 +150,19 @@ def _compare(path: Path, model: nn.Module, found: dict[str, tuple[tuple[int, ...
             there, wanted = (" of shape ".join(map(str, each[key][::-1])) if key in each else "nothing"
                              for each in (found, expected))  # fmt: skip
             raise MnistryError(f"{path}: {key} is {there}; its metadata expect {wanted}; run `dvc repro`")
+
+
+def _familiarity(path: Path, tensors: dict[str, Tensor], dataset: DatasetInfo) -> Familiarity | None:
+    """What the training images look like, or None where the file has nothing of it; raises MnistryError."""
+    if not tensors:
+        return None
+    try:
+        arrays = {key.removeprefix(FAMILIARITY): tensor.numpy() for key, tensor in tensors.items()}
+        return familiarity_from_arrays(arrays, dataset.shape[0])
+    except (TypeError, ValueError) as error:
+        raise MnistryError(
+            f"{path}: what its training images look like is damaged ({error}); run `dvc repro`"
+        ) from None
 
 
 def _check_normalization(path: Path, weights: dict[str, Tensor], dataset: DatasetInfo) -> None:

@@ -36,6 +36,17 @@ def looks_inverted(classifier: Classifier, codes: np.ndarray) -> bool:
     return all((value - 0.5) * side < 0 for value in (image.mean(), np.median(border)))
 
 
+def looks_unfamiliar(classifier: Classifier, codes: np.ndarray) -> list[bool]:
+    """Whether each image looks like none of the training images; never where there were too few of them to say.
+
+    codes: uint8, shape (N, C, H, W).
+    """
+    if classifier.familiarity is None:
+        return [False] * len(codes)
+    unfamiliar: list[bool] = classifier.familiarity.unfamiliar(codes).tolist()
+    return unfamiliar
+
+
 def load_test_split(classifier: Classifier, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """The test split's images and labels in `folder`, as `load_split` gives them.
 

@@ -19,6 +19,7 @@ from src.checkpoints import Classifier, save_classifier
 from src.datasets import DatasetInfo, load_info
 from src.devices import arithmetic, choose_device, choose_precision, describe_device, place
 from src.errors import MnistryError, describe_os_error
+from src.familiarity import Familiarity, choose_references, fit_familiarity
 from src.models import build_model, count_parameters
 from src.outputs import check_room
 from src.params import Params, read_params
@@ -81,9 +82,16 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
         history = write_history(epochs, checkpoint.epochs, recipe.epochs, history_csv)
         if warning := worse_than_untrained(history, params, len(dataset.class_names)):
             log(f"warning: {warning}")
-        save_classifier(classifier, Classifier(model, params.model, recipe, dataset))
+        save_classifier(classifier, Classifier(model, params.model, recipe, dataset, familiarity_of(train)))
         write_json(train_json, train_metrics(history, count_parameters(model)))
     checkpoint.remove()
+
+
+def familiarity_of(train: Subset) -> Familiarity | None:
+    """What the training images look like; None where there are too few to say."""
+    chosen = train.indices[torch.from_numpy(choose_references(len(train)))]
+    images, _ = next(train.gather(chosen, len(chosen)))
+    return fit_familiarity(images.cpu().numpy())
 
 
 def key_inputs(params: Params, dataset: DatasetInfo, machine: Mapping[str, str]) -> dict[str, Any]:

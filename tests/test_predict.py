@@ -20,6 +20,7 @@ from src.classification import load_test_split, looks_inverted
 from src.datasets import DatasetInfo, save_info, split_sha256, write_split
 from src.decoding import decode_image
 from src.errors import MnistryError
+from src.familiarity import fit_familiarity
 from src.inference import class_probabilities
 from src.models import build_model
 from src.normalization import Method
@@ -108,6 +109,19 @@ def test_an_image_that_looks_inverted_is_warned_of(model, tmp_path, monkeypatch,
     assert error == f"warning: {light}: light and dark look swapped compared with the training images; try --invert\n"
     run(monkeypatch, "--classifier", model, "--invert", light, dark)
     assert capsys.readouterr().err.startswith(f"warning: {dark}: light and dark look swapped")
+
+
+def test_an_image_unlike_the_training_images_is_warned_of(tmp_path, monkeypatch, capsys):
+    """With a line, and in JSON; one like them is not."""
+    pixels = np.random.default_rng(0).integers(0, 50, (300, *SHAPE), np.uint8)
+    path = tmp_path / "classifier.safetensors"
+    save_classifier(path, replace(dark_or_light(), familiarity=fit_familiarity(pixels)))
+    Image.fromarray(pixels[0, 0]).save(tmp_path / "alike.png")
+    other = grey(tmp_path / "other.png", 100)
+    run(monkeypatch, "--classifier", str(path), "--json", other, str(tmp_path / "alike.png"))
+    out, error = capsys.readouterr()
+    assert error == f"warning: {other}: looks like none of the training images; its class may mean nothing\n"
+    assert [json.loads(line)["unfamiliar"] for line in out.splitlines()] == [True, False]
 
 
 @pytest.mark.parametrize("size", [(8, 12), (60, 8), (8, 8)])

@@ -14,7 +14,7 @@ import torch
 
 from commands.demo.strokes import centre_strokes
 from src.checkpoints import Classifier
-from src.classification import looks_inverted
+from src.classification import looks_inverted, looks_unfamiliar
 from src.decoding import decode_image, decode_padded
 from src.errors import MnistryError
 from src.inference import class_probabilities
@@ -139,6 +139,7 @@ class Handler(BaseHTTPRequestHandler):
                 "probabilities": probabilities.tolist(),
                 "pixels": pixels.transpose(1, 2, 0).ravel().tolist(),
                 "inverted": not drawn and looks_inverted(self.server.classifier, unpadded),
+                "unfamiliar": looks_unfamiliar(self.server.classifier, pixels[None])[0],
             }
         )
 
