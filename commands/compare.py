@@ -115,7 +115,7 @@ def save_disagreements(
         print("they agree on all images: no figure was drawn")
         return
     with revision.open(f"{revision.dataset}/test_images.npy") as file:
-        images = np.load(file)
+        images = np.load(file, allow_pickle=False)
     save(disagreements_figure(images, *pair, names, indices), path)
 
 
