@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from src.checkpoints import Classifier, load_classifier, save_classifier
+from src.errors import MnistryError
 from src.familiarity import FEWEST, Familiarity, fit_familiarity, image_statistics
 from src.models import build_model
 from tests.conftest import dataset_info
@@ -68,3 +71,32 @@ def test_the_classifiers_file_keeps_it(params, tmp_path):
     assert loaded is not None
     assert (loaded.distances(images) == familiarity.distances(images)).all()
     assert loaded.limit == familiarity.limit
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"limit": np.array([np.nan], np.float32)},
+        {"centre": np.zeros(8, np.float32)},
+        {"references": np.zeros((0, 9), np.float32)},
+        {"references": np.zeros((5, 9), np.float64)},
+        {"limit": np.array(1, np.float32)},
+        {"other": np.zeros(1, np.float32)},
+        {"limit": None},
+    ],
+)
+def test_damaged_familiarity_is_refused(params, tmp_path, change):
+    """Values, shapes, types and names: an error that names the file."""
+    info, recipe = dataset_info(), params.models.linear
+    path = tmp_path / "classifier.safetensors"
+    classifier = Classifier(
+        build_model("linear", recipe, info), "linear", recipe, info, fitted(smooth(FEWEST, 1, seed=0))
+    )
+    save_classifier(path, classifier)
+    with safe_open(path, framework="np") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    tensors |= {f"familiarity.{name}": array for name, array in change.items()}
+    save_file({name: array for name, array in tensors.items() if array is not None}, path, metadata)
+    with pytest.raises(MnistryError, match=r"classifier\.safetensors: what its training images look like is damaged"):
+        load_classifier(path)
