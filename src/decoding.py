@@ -1,6 +1,8 @@
 """From an image file of any format to the pixels that a classifier takes."""
 
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,11 @@ from src.errors import MnistryError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO")
 """Without formats that are programs to be run, such as EPS."""
+DECODER_ERRORS = (
+    OSError, EOFError, SyntaxError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, AttributeError,
+    MemoryError, struct.error, zlib.error,
+)  # fmt: skip
+"""What Pillow's decoders raise for damaged files: RuntimeError for AVIF, SyntaxError for PNG, and so on."""
 TURNED = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height."""
 GROUNDS = ("black", "white")
@@ -118,8 +125,7 @@ def _opened(file: Path | IO[bytes], name: str) -> Iterator[Image.Image]:
         ) from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise MnistryError(f"{name}: more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink it first") from None
-    except Exception as error:
-        # Pillow's decoders raise many kinds of errors for damaged files: RuntimeError for AVIF, SyntaxError for PNG.
+    except DECODER_ERRORS as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise MnistryError(f"{name}: {reason[:1].lower()}{reason[1:]}") from None
 
