@@ -108,8 +108,10 @@ def with_odd_values(draw: Draw, content: Any, odd: Sequence[Any], rarity: int = 
 
     rarity: one value in so many is changed; drawn where it is 0.
     """
-    rarity = rarity or draw(st.sampled_from((10, 50, 200)))
-    if not draw(st.integers(0, rarity)):
+    rarity = rarity or draw(st.sampled_from((20, 100, 500)))
+    # Hypothesis draws the ends of a range more often.
+    middle = rarity // 2
+    if draw(st.integers(0, rarity)) == middle:
         return draw(st.sampled_from(odd))
     if isinstance(content, dict):
         changed = {
@@ -117,7 +119,7 @@ def with_odd_values(draw: Draw, content: Any, odd: Sequence[Any], rarity: int = 
             for key, value in content.items()
             if draw(st.integers(0, rarity))
         }
-        if not draw(st.integers(0, rarity)):
+        if draw(st.integers(0, rarity)) == middle:
             changed[draw(st.sampled_from([each for each in odd if isinstance(each, str)]))] = draw(st.sampled_from(odd))
         return changed
     if isinstance(content, (list, tuple)):

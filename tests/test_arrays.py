@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from src.sources import archives
+from src.sources.arrays import find_array_files
 from tests.image_files import load, problems_of, put
 
 SIDE = 6
@@ -291,3 +292,9 @@ def test_pixels_that_are_not_finite_are_refused(folder, value):
     images[2, 3, 4] = value
     np.savez(folder / "data.npz", x=images, y=[0, 1, 0, 1])
     assert "x: numbers that are not finite (NaN or infinite); expected 0 to 255, or 0 to 1" in problems_of(folder)
+
+
+def test_short_idx_header_is_none(tmp_path):
+    """NumPy refuses bytes that are no whole numbers."""
+    (tmp_path / "x").write_bytes(bytes((0, 0, 8, 3, 0, 0)))
+    assert find_array_files(tmp_path) == []

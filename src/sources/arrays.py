@@ -277,10 +277,12 @@ def _idx_header(path: Path) -> tuple[np.dtype, tuple[int, ...]] | None:
             start = file.read(4)
             if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in IDX_TYPES or not 1 <= start[3] <= 4:
                 return None
-            sizes = np.frombuffer(file.read(4 * start[3]), ">u4")
+            sizes = file.read(4 * start[3])
     except (OSError, EOFError, zlib.error):
         return None
-    return (np.dtype(IDX_TYPES[start[2]]), tuple(sizes.tolist())) if len(sizes) == start[3] else None
+    if len(sizes) < 4 * start[3]:
+        return None
+    return np.dtype(IDX_TYPES[start[2]]), tuple(np.frombuffer(sizes, ">u4").tolist())
 
 
 def _read_idx(path: Path) -> np.ndarray:
