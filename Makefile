@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # uv elsewhere, even where the environment is named.
 unexport PYTHONHOME PYTHONPATH PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET PIP_USER UV_WORKING_DIR
 
-.PHONY: help environment repro recover experiments report plots demo test lint tour bench results deps format lock clean
+.PHONY: help environment repro recover experiments report plots demo test fuzz lint tour bench results deps format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ plots: report
 
 test: environment ## Run the tests
 	$(BIN)/pytest
+
+fuzz: environment ## Read 11,000 damaged and malicious files of every kind, or as many as FUZZ says: make fuzz FUZZ=50000
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 lint: environment ## Check style and types
 	$(BIN)/ruff check

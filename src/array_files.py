@@ -2,7 +2,7 @@
 
 import tokenize
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import IO, Literal
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def read_npy(path: Path, mmap_mode: Literal["r", "c"] | None = None) -> np.ndarr
     return array
 
 
-def check_size(file: BinaryIO, size: int) -> None:
+def check_size(file: IO[bytes], size: int) -> None:
     """Read the header; ValueError where it announces another number of bytes than the `size` of the file has left."""
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

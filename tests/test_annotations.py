@@ -297,7 +297,7 @@ def test_encoding_is_what_source_yaml_says(folder):
     put(folder, "source.yaml", "encoding: cp949\n")
     assert load(folder, "first")[0] == ("꽃", "나")
     put(folder, "source.yaml", "encoding: klingon\n")
-    assert "encoding 'klingon' is not known to Python" in problems_of(folder)
+    assert "encoding is 'klingon'; expected an encoding that Python knows, such as cp949" in problems_of(folder)
 
 
 @pytest.mark.parametrize("names", [("Train", "Valid", "Test"), ("training", "val", "testing")])

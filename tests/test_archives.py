@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from src.sources import archives
 from tests.image_files import load, png, problems_of, put, put_classes, put_images
 
 MODES: dict[str, Literal["w", "w:gz", "w:bz2", "w:xz"]] = {
@@ -325,3 +326,70 @@ def test_damaged_archive_is_named(folder, files, expected):
     for name, content in files.items():
         put(folder, name, content)
     assert expected in problems_of(folder)
+
+
+@pytest.fixture
+def small_limit(monkeypatch):
+    """Archives may grow a hundredfold from 100 KB on."""
+    monkeypatch.setattr(archives, "MUCH", 100_000)
+
+
+def tar_of(*members: tuple[tarfile.TarInfo, bytes], end: bytes = bytes(1024)) -> bytes:
+    """A gzipped tar of the members' headers, each followed by the bytes, whatever size it states."""
+    return gzip.compress(b"".join(member.tobuf(tarfile.GNU_FORMAT) + content for member, content in members) + end)
+
+
+def entry(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
+    """A header."""
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    return member
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        tar_of((entry("a/0.png", 10**7), bytes(10**7))),
+        tar_of((entry("a/0.png", 10**6), bytes(10**6)), end=bytes(10**7)),
+        tar_of((entry("a", 10**7, tarfile.FIFOTYPE), bytes(10**7))),
+        tar_of((entry("a/0.png", 10**9), b"")),
+    ],
+    ids=["a member", "after the end", "before a member", "announced"],
+)
+def test_tar_that_grows_a_thousandfold_is_refused(folder, small_limit, content):
+    """Wherever in it the many bytes are, before the disk is full; ours stops early."""
+    put(folder, "mine.tar.gz", content)
+    problem = problems_of(folder)
+    assert "bytes that unpack to" in problem or "damaged" in problem
+    assert len(problem) < 500
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_header_of_gigabytes_is_not_read(folder, kind):
+    """Python's tarfile reads the text of such a header at once."""
+    put(folder, "mine.tar.gz", tar_of((entry("x", 1 << 33, kind), b"")))
+    assert "damaged or cut off (a header that is too large)" in problems_of(folder)
+
+
+def test_zip_that_grows_a_thousandfold_is_refused(folder, small_limit):
+    """By the sizes that its directory states; unpacking stops at those."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/0.png", bytes(10**7))
+    put(folder, "mine.zip", file.getvalue())
+    assert re.search(
+        r"mine\.zip: [\d,]+ bytes that unpack to 10,000,000 or more; expected at most 100", problems_of(folder)
+    )
+
+
+@pytest.mark.parametrize("name", ["", "/", "."])
+def test_zip_member_without_a_name_is_refused(folder, name):
+    """Python raises IndexError for it."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        member = zipfile.ZipInfo("x")
+        member.filename = name
+        archive.writestr(member, b"")
+        archive.writestr("a/0.png", png())
+    put(folder, "mine.zip", file.getvalue())
+    assert f"member {name!r} has no name; leave it out" in problems_of(folder)

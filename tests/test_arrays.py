@@ -1,11 +1,15 @@
 """Images as numbers: the same images give the same codes, whatever form they come in."""
 
 import gzip
+import re
+import struct
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from src.sources import archives
+from src.sources.arrays import find_array_files
 from tests.image_files import load, problems_of, put
 
 SIDE = 6
@@ -256,3 +260,41 @@ def test_pixels_next_to_image_files_are_two_layouts(folder):
     as_folders(folder)
     as_keras(folder)
     assert "two layouts at once: mnist.npz with pixels, and image files; keep one of them" in problems_of(folder)
+
+
+def test_npz_that_grows_a_thousandfold_is_refused(folder, monkeypatch):
+    """Before anything of it is unpacked."""
+    monkeypatch.setattr(archives, "MUCH", 100_000)
+    np.savez_compressed(folder / "data.npz", x=np.zeros((1000, 100, 100), np.uint8), y=np.zeros(1000))
+    assert re.search(r"data\.npz: [\d,]+ bytes that unpack to 10,008,\d+ or more; expected", problems_of(folder))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_idx_that_announces_more_than_it_has_is_refused(folder, packed):
+    """Nothing is allocated for it."""
+    content = bytes((0, 0, 8, 3)) + struct.pack(">III", 2**31, 2**31, 2**31) + bytes(100)
+    put(folder, "train-images-idx3-ubyte", gzip.compress(content) if packed else content)
+    put(folder, "train-labels-idx1-ubyte", bytes((0, 0, 8, 1)) + struct.pack(">I", 1) + bytes(1))
+    assert re.search("damaged: its header announces|bytes that unpack to", problems_of(folder))
+
+
+@pytest.mark.parametrize("labels", [np.array(["\ud800", "a"] * 2), np.array([b"\xff", b"a"] * 2)])
+def test_labels_that_are_no_text_are_refused(folder, labels):
+    """They couldn't be written into any table."""
+    np.savez(folder / "data.npz", x=np.zeros((4, 5, 5), np.uint8), y=labels)
+    assert "y: labels that are no text; expected numbers, or text in UTF-8" in problems_of(folder)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_pixels_that_are_not_finite_are_refused(folder, value):
+    """Wherever one is."""
+    images = np.zeros((4, 5, 5))
+    images[2, 3, 4] = value
+    np.savez(folder / "data.npz", x=images, y=[0, 1, 0, 1])
+    assert "x: numbers that are not finite (NaN or infinite); expected 0 to 255, or 0 to 1" in problems_of(folder)
+
+
+def test_short_idx_header_is_none(tmp_path):
+    """NumPy refuses bytes that are no whole numbers."""
+    (tmp_path / "x").write_bytes(bytes((0, 0, 8, 3, 0, 0)))
+    assert find_array_files(tmp_path) == []

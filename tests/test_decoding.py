@@ -274,3 +274,19 @@ def test_transparent_parts_are_what_is_asked_for():
     assert measure_image(ink((255, 255, 255))).plain == {"white"}
     assert measure_image(ink((255, 0, 0))).plain == set()
     assert measure_image(encoded(Image.new("L", (6, 6)), "PNG")).plain == set()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "I;16", "L", "RGB"])
+def test_large_images_are_decoded_band_by_band(monkeypatch, mode):
+    """Which takes less memory, and gives the same pixels; here, bands of two rows and one of the last."""
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 10, 4), np.uint8)
+    image = (
+        Image.fromarray(pixels).convert(mode)
+        if mode != "I;16"
+        else Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+    )
+    file = encoded(image)
+    whole = decode_image(file, (3, 7, 10), "x"), measure_image(file, "x")
+    monkeypatch.setattr("src.decoding.BAND_PIXELS", 20)
+    np.testing.assert_array_equal(decode_image(file, (3, 7, 10), "x"), whole[0])
+    assert measure_image(file, "x") == whole[1]

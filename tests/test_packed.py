@@ -4,7 +4,10 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from src.errors import MnistryError
+from src.sources import open_source
 from tests.image_files import load, put_classes
 
 
@@ -26,3 +29,26 @@ def test_same_images_same_bytes_whatever_the_order_and_the_workers(folder, tmp_p
         assert first[split][1] == second[split][1]
     for name in ("images.bin", "listing.csv", "images.json"):
         assert (tmp_path / "first/mine" / name).read_bytes() == (tmp_path / "second/mine" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("listing.csv", b"train", b"trian"),
+        ("listing.csv", b",a,", b",other,"),
+        ("listing.csv", b"split,label,path,bytes\n", b"\xff"),
+        ("listing.csv", b",a/0.png", b""),
+        ("images.bin", b"PNG", b""),
+    ],
+)
+def test_damaged_files_are_refused(folder, name, old, new):
+    """By name, with what makes them anew."""
+    put_classes(folder, "a", "b")
+    load(folder)
+    raw = folder.parent.parent / "raw" / folder.name
+    (raw / name).write_bytes((raw / name).read_bytes().replace(old, new))
+    with (
+        pytest.raises(MnistryError, match=r"(listing\.csv|images\.bin): .+; run `dvc repro --force download`"),
+        open_source(raw).read(raw) as dataset,
+    ):
+        list(dataset.splits["train"].chunks)

@@ -1,14 +1,21 @@
 """Unpacking an archive that comes from anywhere."""
 
+import bz2
+import gzip
+import io
 import lzma
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 
 from src.errors import MnistryError
 from src.sources.findings import Findings
@@ -16,6 +23,18 @@ from src.sources.listing import is_ignored
 from src.sources.paths import is_name_outside
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+MOST_GROWTH = 100
+"""Times that an archive may grow. Images don't, tables grow tenfold; bombs grow a thousandfold and more."""
+MUCH = 256 << 20
+"""Bytes up to which an archive may grow as it likes."""
+LARGEST_READ = 1 << 20
+
+
+ARCHIVE_ERRORS = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, LookupError,
+    ValueError, OverflowError,
+)  # fmt: skip
+"""What Python's modules raise for damaged archives."""
 
 
 def is_archive(path: Path) -> bool:
@@ -49,7 +68,7 @@ def unpack(archive: Path, folder: Path) -> Path:
         raise MnistryError(
             f"{archive}: member {name}: a file and a folder of the same name; rename one of them"
         ) from None
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, KeyError) as error:
+    except ARCHIVE_ERRORS as error:
         if isinstance(error, OSError) and error.errno is not None:
             # Not the archive's fault, such as a full disk, or a name that is too long for this system.
             name = _inside(error.filename, folder) if error.filename else str(folder)
@@ -76,16 +95,23 @@ def _unzip(archive: Path, folder: Path, findings: Findings) -> None:
             if count > 1:
                 findings.problem(f"member {name} appears {count} times; expected once")
         for member in file.infolist():
-            if is_name_outside(member.filename) or stat.S_ISLNK(member.external_attr >> 16):
+            if not PurePosixPath(member.filename).name or "\0" in member.filename:
+                findings.problem(f"member {member.filename!r} has no name; leave it out")
+            elif is_name_outside(member.filename) or stat.S_ISLNK(member.external_attr >> 16):
                 findings.problem(f"member {member.filename} leads out of the archive or is a link; leave it out")
-        _check_room(archive, folder, sum(member.file_size for member in file.infolist()))
+        size = sum(member.file_size for member in file.infolist())
+        check_growth(archive, size)
+        _check_room(archive, folder, size)
         if not findings.problems:
             file.extractall(folder, file.infolist())
 
 
 def _untar(archive: Path, folder: Path, findings: Findings) -> None:
-    with tarfile.open(archive) as file:
+    with _decompressed(archive) as content, tarfile.open(fileobj=_Bounded(archive, content), mode="r:") as file:
+        total = 0
         for member in file:
+            total += member.size
+            check_growth(archive, total)
             _check_room(archive, folder, member.size)
             _extract(file, member, folder / member.name, folder, findings)
             # Kept, each member would take a kilobyte.
@@ -99,6 +125,57 @@ def _untar(archive: Path, folder: Path, findings: Findings) -> None:
         while block := file.fileobj.read(1 << 20):
             if block.strip(b"\0"):
                 raise tarfile.ReadError("more data after the end marker")
+
+
+def check_growth(path: Path, size: int) -> None:
+    """Raise MnistryError where the file, of a few bytes, unpacks to `size` of them, enough to fill memory or disk."""
+    packed = path.stat().st_size
+    if size > MUCH and size > MOST_GROWTH * packed:
+        raise MnistryError(
+            f"{path}: {packed:,} bytes that unpack to {size:,} or more; expected at most {MOST_GROWTH} times as many: "
+            "if that is right, unpack it yourself"
+        )
+
+
+@contextmanager
+def _decompressed(archive: Path) -> Iterator[BinaryIO]:
+    """The archive's content, whichever of the compressions it has."""
+    with archive.open("rb") as file:
+        start = file.read(6)
+    kinds: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+    opener = next((opener for magic, opener in kinds.items() if start.startswith(magic)), None)
+    with opener(archive) if opener else archive.open("rb") as content:
+        yield content
+
+
+class _Bounded(io.RawIOBase):
+    """A file for tarfile to read from, which unpacks no more than an archive of that size may, and that piecewise."""
+
+    def __init__(self, archive: Path, content: BinaryIO):
+        super().__init__()
+        self.archive, self.content, self.position = archive, content, 0
+
+    def read(self, size: int = -1) -> bytes:
+        """As of any file; tarfile asks for a header's whole text at once, however long it says that is."""
+        if not 0 <= size <= LARGEST_READ:
+            raise tarfile.ReadError("a header that is too large")
+        found = self.content.read(size)
+        self._move(self.position + len(found))
+        return found
+
+    def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
+        """From the start alone, as tarfile does."""
+        assert whence == io.SEEK_SET, "tarfile seeks from the start"
+        self._move(position)
+        return self.content.seek(position)
+
+    def tell(self) -> int:
+        """The number of bytes before."""
+        return self.position
+
+    def _move(self, position: int) -> None:
+        check_growth(self.archive, position)
+        self.position = position
 
 
 def _check_room(archive: Path, folder: Path, size: int) -> None:

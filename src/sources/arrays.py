@@ -8,6 +8,7 @@ import gzip
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isqrt, prod
@@ -16,7 +17,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from src.errors import MnistryError
+from src.array_files import ARRAY_ERRORS, array_reason, check_size, read_npy
+from src.errors import MnistryError, is_text
+from src.sources.archives import ARCHIVE_ERRORS, check_growth
 from src.sources.findings import Findings
 from src.sources.listing import NO_LABEL, ImageFile, is_ignored
 from src.sources.pixel_tables import is_pixel_table, read_pixel_table
@@ -105,13 +108,13 @@ def read_arrays(
             elif kind == "npz":
                 found += _pairs(_load_npz(path), path.name, shape)
             elif kind == "npy":
-                loose[path.stem] = np.load(path, mmap_mode="r", allow_pickle=False)
+                loose[path.stem] = read_npy(path, "r")
             else:
                 loose[path.name] = _read_idx(path)
         except MnistryError as error:
             findings.problem(str(error))
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
-            findings.problem(f"{path.name}: not an array that can be read ({_reason(error)})")
+        except (*ARRAY_ERRORS, *ARCHIVE_ERRORS, NotImplementedError, RuntimeError) as error:
+            findings.problem(f"{path.name}: not an array that can be read ({array_reason(error)})")
     if loose:
         try:
             found += _pairs(loose, folder.name, shape)
@@ -123,15 +126,22 @@ def read_arrays(
     return found
 
 
-def _reason(error: Exception) -> str:
-    if "pickle" in str(error):
-        return "it holds Python objects, which could run code; save numbers alone"
-    return str(error).partition("\n")[0] or type(error).__name__
-
-
 def _load_npz(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    with zipfile.ZipFile(path) as archive:
+        check_growth(path, sum(member.file_size for member in archive.infolist()))
+        return {
+            member.filename.removesuffix(".npy"): _load_member(archive, member)
+            for member in archive.infolist()
+            if member.filename.endswith(".npy")
+        }
+
+
+def _load_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(member) as file:
+        check_size(file, member.file_size)
+    with archive.open(member) as file:
+        array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+    return array
 
 
 def _pairs(arrays: dict[str, np.ndarray], origin: str, shape: tuple[int, int] | None) -> list[ArrayImages]:
@@ -175,11 +185,16 @@ def _labels(name: str, array: np.ndarray) -> list[str]:
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise MnistryError(f"{name}: {int((~np.isfinite(array)).sum())} images have no label (NaN)")
-        if (array == array.astype(np.int64)).all():
+        if (array == np.rint(array)).all() and np.abs(array).max(initial=0) < 2**53:
             array = array.astype(np.int64)
     if array.dtype.kind not in "iufbUS":
         raise MnistryError(f"{name}: labels of type {array.dtype}; expected numbers or text")
-    labels = [each.decode() if isinstance(each, bytes) else str(each) for each in array.tolist()]
+    try:
+        labels = [each.decode() if isinstance(each, bytes) else str(each) for each in array.tolist()]
+    except ValueError:
+        raise MnistryError(f"{name}: labels that are no text; expected numbers, or text in UTF-8") from None
+    if not all(map(is_text, labels)):
+        raise MnistryError(f"{name}: labels that are no text; expected numbers, or text in UTF-8")
     if missing := [label for label in labels if not label.strip() or label.lower() in NO_LABEL]:
         raise MnistryError(f"{name}: {len(missing)} images have no label ({missing[0]!r})")
     return labels
@@ -237,6 +252,8 @@ def _factor(name: str, images: np.ndarray) -> int:
     if images.dtype.kind not in "iuf":
         raise MnistryError(f"{name}: images of type {images.dtype}; expected numbers")
     low, high = float(images.min()), float(images.max())
+    if not np.isfinite([low, high]).all():
+        raise MnistryError(f"{name}: numbers that are not finite (NaN or infinite); expected 0 to 255, or 0 to 1")
     whole = images.dtype.kind != "f" or all((chunk == np.rint(chunk)).all() for chunk in np.array_split(images, 100))
     if low >= 0 and high <= 1 and not whole:
         return 255
@@ -260,10 +277,12 @@ def _idx_header(path: Path) -> tuple[np.dtype, tuple[int, ...]] | None:
             start = file.read(4)
             if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in IDX_TYPES or not 1 <= start[3] <= 4:
                 return None
-            sizes = np.frombuffer(file.read(4 * start[3]), ">u4")
-    except (OSError, EOFError):
+            sizes = file.read(4 * start[3])
+    except (OSError, EOFError, zlib.error):
         return None
-    return (np.dtype(IDX_TYPES[start[2]]), tuple(sizes.tolist())) if len(sizes) == start[3] else None
+    if len(sizes) < 4 * start[3]:
+        return None
+    return np.dtype(IDX_TYPES[start[2]]), tuple(np.frombuffer(sizes, ">u4").tolist())
 
 
 def _read_idx(path: Path) -> np.ndarray:
@@ -271,6 +290,10 @@ def _read_idx(path: Path) -> np.ndarray:
     assert header is not None, "it was recognized by its header"
     dtype, shape = header
     size = prod(shape) * dtype.itemsize
+    check_growth(path, size)
+    plain = _opener(path) is open
+    if plain and size != path.stat().st_size - 4 - 4 * len(shape):
+        raise MnistryError(f"{path.name}: damaged: its header announces {size:,} bytes; get it again")
     with _opener(path)(path, "rb") as file:  # type: ignore[attr-defined]
         file.read(4 + 4 * len(shape))
         # One byte more than announced, to notice what follows.

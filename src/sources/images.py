@@ -1,5 +1,6 @@
 """A user's own images: one folder per class or CSV files of labels, as they are or in archives."""
 
+import codecs
 import shutil
 import tempfile
 import unicodedata
@@ -72,6 +73,20 @@ def _levels(value: object) -> tuple[int, ...]:
     return tuple(levels)
 
 
+def _text_encoding(name: str) -> str:
+    """The encoding; ValueError where Python has none of that name that tables are written in."""
+    # These decode Python's literals and host names, one of them in quadratic time.
+    unusual = ("unicode_escape", "raw_unicode_escape", "undefined", "idna", "punycode", "utf_7")
+    try:
+        known = codecs.lookup(name).name.replace("-", "_") if name else ""
+        b"".decode(name or "utf-8")
+    except (LookupError, ValueError):
+        known = unusual[0]
+    if known in unusual:
+        raise ValueError("expected an encoding that Python knows, such as cp949")
+    return name
+
+
 def _inside(root: str) -> str:
     """The folder; ValueError where it is none of the dataset's, or no name at all."""
     if is_name_outside(root) or not printable(root) == root:
@@ -95,7 +110,7 @@ class ImagesDescription(Section):
     """The folder inside that holds the images; the others are left out."""
     class_level: Annotated[tuple[int, ...], PlainValidator(_levels)] = ()
     """The levels of folders that name the classes, below root or a split's folder; none where that is certain."""
-    encoding: str = ""
+    encoding: Annotated[str, AfterValidator(_text_encoding)] = ""
     """Of the tables; by default, UTF-8."""
     table: str = ""
     """The one that lists the images, where it isn't next to them; by default, it is found."""

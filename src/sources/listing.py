@@ -26,6 +26,8 @@ OTHER_NAMES = {"readme", "license", "licence", "copying", "authors", "changelog"
 """Files that come with many datasets and are no images."""
 NO_LABEL = {"nan", "<na>", "n/a", "#n/a", "null"}
 """What programs write into a table where there is nothing, in small letters."""
+LONGEST_NAME = 1000
+"""Characters of a class's name."""
 MAYBE_NO_LABEL = {"na", "none", "-", "?", "nan", "null"}
 """What is written where there is no label, in small letters, unless it is a class's name."""
 
@@ -145,6 +147,9 @@ def check_classes(
     if not files:
         return
     known, expected = set(class_names), _first_ten(class_names)
+    for label in class_names:
+        if len(label) > LONGEST_NAME:
+            findings.problem(f"label {label!r} has {len(label):,} characters; expected the name of a class")
     for label, path in {file.label: file.path for file in reversed(files) if file.label not in known}.items():
         findings.problem(f"{path}: label {label!r} is not a class; expected one of {expected}")
     for name in () if stated else class_names:

@@ -15,11 +15,13 @@ import numpy as np
 from tqdm import tqdm
 
 from src.decoding import Decoding, decode_image
+from src.errors import MnistryError
 from src.parallel import available_cores, ordered_map
 from src.sources.base import SPLITS, SplitName
 from src.sources.listing import ImageFile
 
 IMAGES, LISTING = "images.bin", "listing.csv"
+AGAIN = "run `dvc repro --force download`"
 CHUNK_BYTES = 1 << 20
 """Of pixels that a worker process decodes at a time, at most."""
 
@@ -51,13 +53,23 @@ def read_packed(raw: Path, class_names: Sequence[str]) -> dict[SplitName, Packed
     numbers: dict[str, tuple[array[int], ...]] = {split: (array("q"), array("q"), array("q")) for split in SPLITS}
     paths: dict[str, list[str]] = {split: [] for split in SPLITS}
     start = 0
-    with (raw / LISTING).open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            values = (start, int(row["bytes"]), index[row["label"]])
-            for column, value in zip(numbers[row["split"]], values, strict=True):
-                column.append(value)
-            paths[row["split"]].append(row["path"])
-            start += int(row["bytes"])
+    try:
+        with (raw / LISTING).open(encoding="utf-8", newline="") as file:
+            for split, label, path, size in csv.reader(file):
+                if split == "split":
+                    continue
+                values = (start, int(size), index[label])
+                for column, value in zip(numbers[split], values, strict=True):
+                    column.append(value)
+                paths[split].append(path)
+                start += int(size)
+        available = (raw / IMAGES).stat().st_size
+    except (OSError, ValueError, KeyError, OverflowError, csv.Error):
+        raise MnistryError(f"{raw / LISTING}: missing or damaged; {AGAIN}") from None
+    if start != available or any(min(numbers[name][1], default=0) < 0 for name in SPLITS):
+        raise MnistryError(f"{raw / IMAGES}: {available:,} bytes; expected {start:,}; {AGAIN}")
+    if not paths["train"] or not paths["test"]:
+        raise MnistryError(f"{raw / LISTING}: no images to train on, or none to test; {AGAIN}")
     return {split: _packed_split(numbers[split], paths[split]) for split in SPLITS if paths[split]}
 
 

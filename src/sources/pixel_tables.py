@@ -127,6 +127,8 @@ def _rows(path: Path, file: TextIO, columns: Columns) -> Iterator[tuple[int, str
         else:
             cells = row[start : start + len(columns.pixels)] if adjacent else [row[i] for i in columns.pixels]
         try:
-            yield reader.line_num, row[columns.label].strip(), np.array(cells, dtype=np.float32)
+            with np.errstate(over="ignore"):
+                pixels = np.array(cells, dtype=np.float32)
         except ValueError:
             raise MnistryError(f"{path.name}:{reader.line_num}: a pixel that is not a number; fix the row") from None
+        yield reader.line_num, row[columns.label].strip(), pixels

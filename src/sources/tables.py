@@ -3,14 +3,18 @@
 import codecs
 import csv
 import io
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from src.errors import MnistryError
 
 SEPARATORS = ",;\t|"
+JSON_OBJECT = TypeAdapter(dict[str, Any])
+"""Read by pydantic, which bounds its depth and takes numbers of any length."""
 SCRIPTS = {"cp932": "[぀-ヿ]", "cp949": "[가-힣]"}
 """Encodings of Korean and Japanese Windows, with characters that their texts have; wrongly decoded ones have few."""
 
@@ -44,14 +48,13 @@ def _text(path: Path, encoding: str) -> str:
         encoding = encoding or "utf-16"
     try:
         text = content.decode(encoding or "utf-8-sig")
-    except LookupError:
-        raise MnistryError(f"source.yaml: encoding {encoding!r} is not known to Python") from None
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
+        place = f"byte {error.start}" if isinstance(error, UnicodeDecodeError) else str(error)
         if encoding:
-            raise MnistryError(f"{path.name}: not {encoding} text (byte {error.start})") from None
+            raise MnistryError(f"{path.name}: not {encoding} text ({place})") from None
         guess = _guess(content)
         looks = f"it looks like {guess}: say encoding: {guess} in source.yaml, or " if guess else ""
-        raise MnistryError(f"{path.name}: not UTF-8 text (byte {error.start}); {looks}save it as UTF-8") from None
+        raise MnistryError(f"{path.name}: not UTF-8 text ({place}); {looks}save it as UTF-8") from None
     if "\0" in text:
         # UTF-16 and UTF-32 without a byte-order mark.
         raise MnistryError(
@@ -109,15 +112,18 @@ def _json_rows(path: Path, text: str) -> list[tuple[int, list[str]]]:
         if not line.strip():
             continue
         try:
-            content = json.loads(line)
-        except ValueError:
-            content = None
-        if not isinstance(content, dict):
-            raise MnistryError(f"{path.name}:{number}: not a JSON object; expected one per line")
+            content = JSON_OBJECT.validate_json(line)
+        except ValidationError:
+            raise MnistryError(f"{path.name}:{number}: not a JSON object; expected one per line") from None
         objects.append((number, content))
     keys = list(dict.fromkeys(key for _, content in objects for key in content))
     values = [
-        (number, ["" if content.get(key) is None else str(content[key]).strip() for key in keys])
+        (number, ["" if content.get(key) is None else _cell(content[key]) for key in keys])
         for number, content in objects
     ]
     return [(0, keys), *values]
+
+
+def _cell(value: Any) -> str:
+    """The value as text, cut where no label or file name is that long: Python writes no number of 5,000 digits."""
+    return f"{value:#x}" if isinstance(value, int) and abs(value) >= 10**100 else str(value).strip()
