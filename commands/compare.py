@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,9 +97,10 @@ def show(comparison: "Comparison", first: str, second: str, as_json: bool) -> No
         )
     print(
         f"of {comparison.images:,} test images, {comparison.only_first:,} are right in {first} alone, "
-        f"{comparison.only_second:,} in {second} alone; exact McNemar test: p = {comparison.p:.2g}"
+        f"{comparison.only_second:,} in {second} alone"
     )
-    print(sentence)
+    print(f"exact McNemar test: p = {comparison.p:.2g}\n")
+    print(textwrap.fill(sentence, 80))
 
 
 def save_disagreements(

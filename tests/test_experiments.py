@@ -107,7 +107,10 @@ def test_experiments_are_compared_wherever_they_are(project, command, tmp_path):
     """Neither is checked out; HEAD and the workspace are the default, and the figure shows their images."""
     words = command(compare, "HEAD", "mlp-seed0", "--figure", str(tmp_path / "images.png"))
     assert "of 40 test images, 0 are right in HEAD alone, 10 in mlp-seed0 alone" in words
-    assert words.endswith("better than HEAD; 10 images are right in one alone; this is hardly chance, p = 0.002\n")
+    assert " ".join(words.split()).endswith(
+        "p = 0.002 mlp-seed0 is 25.00 points better than HEAD; 10 images are right in one alone; "
+        "this is hardly chance, p = 0.002"
+    )
     assert (tmp_path / "images.png").exists()
     content = json.loads(command(compare, "--json"))
     assert content["revisions"] == ["HEAD", "workspace"]
