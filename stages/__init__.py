@@ -1,5 +1,8 @@
 """The pipeline's steps: each takes its paths from dvc.yaml's cmd, reads params, calls src and writes outputs."""
 
+import src.start  # noqa: F401  # Ctrl+C ends with a line from here on.
+
+# isort: split
 import csv
 import inspect
 import json
