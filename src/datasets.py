@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from src.decoding import Decoding
 from src.errors import MnistryError
 from src.normalization import Normalization
+from src.outputs import require_room
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,10 @@ def write_split(
 def write_array(path: Path, chunks: Iterable[np.ndarray], shape: tuple[int, ...], dtype: type) -> None:
     """Write an array to a .npy file chunk by chunk along its first axis, never holding all of it.
 
-    Raises MnistryError where the chunks together are not of that shape.
+    Raises MnistryError where the chunks together are not of that shape, or the disk has no room for it.
     """
     count = 0
+    require_room(path, math.prod(shape) * np.dtype(dtype).itemsize)
     with path.open("wb") as file:
         header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)

@@ -65,6 +65,7 @@ def start(tmp_path):
     for process in processes:
         process.kill()
         process.wait()
+        assert process.stderr is not None
         process.stderr.close()
 
 
