@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # uv elsewhere, even where the environment is named.
 unexport PYTHONHOME PYTHONPATH PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET PIP_USER UV_WORKING_DIR
 
-.PHONY: help environment repro recover experiments report plots demo test fuzz lint tour bench results deps format lock clean
+.PHONY: help environment repro recover experiments report plots demo test fuzz faults lint tour bench results deps format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ repro: environment ## Run the pipeline: whatever params.yaml asks for, rerunning
 	$(BIN)/dvc repro
 
 recover: ## After a failed or killed run: branch, params, metrics and outputs of the last commit; no image of yours is touched
-	@test -s .dvc/tmp/rwlock || rm -f .dvc/tmp/rwlock
+	@$(PYTHON) -m json.tool .dvc/tmp/rwlock > /dev/null 2>&1 || rm -f .dvc/tmp/rwlock
 	@git symbolic-ref -q HEAD > /dev/null || ! { git reflog -1 --format=%gs | grep -q '^commit: dvc: ' || \
 		test "$$(git rev-parse HEAD)" = "$$(git rev-parse -q --verify '@{-1}')"; } || git switch -
 	@git rm -q --cached --ignore-unmatch .dvc/tmp/repro.dat
@@ -62,6 +62,9 @@ lint: environment ## Check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+faults: environment ## Kill the pipeline at random moments, run out of memory and of room, and write the figures: FAULTS=10
+	$(BIN)/python -m tests.faults $(FAULTS)
 
 tour: environment ## Execute docs/tour.ipynb and store its outputs
 	$(BIN)/python -m tests.tour

@@ -1,5 +1,8 @@
 """What users run: one module per command, as in `python -m commands.predict`. Here is what the commands share."""
 
+import src.start  # noqa: F401  # Ctrl+C ends with a line from here on.
+
+# isort: split
 import argparse
 import io
 import sys

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from src.array_files import ARRAY_ERRORS, array_reason, read_npy
 from src.decoding import Decoding
 from src.errors import MnistryError
 from src.normalization import Normalization
+from src.outputs import require_room
 
 AGAIN = "run `dvc repro --force normalize`"
 LONGEST_SIDE = 10_000
@@ -181,9 +183,10 @@ def write_split(
 def write_array(path: Path, chunks: Iterable[np.ndarray], shape: tuple[int, ...], dtype: type) -> None:
     """Write an array to a .npy file chunk by chunk along its first axis, never holding all of it.
 
-    Raises MnistryError where the chunks together are not of that shape.
+    Raises MnistryError where the chunks together are not of that shape, or the disk has no room for it.
     """
     count = 0
+    require_room(path, math.prod(shape) * np.dtype(dtype).itemsize)
     with path.open("wb") as file:
         header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)

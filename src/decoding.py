@@ -77,6 +77,12 @@ def decode_padded(
     return codes, codes[:, top:bottom, left:right]
 
 
+def image_size(file: Path | IO[bytes], name: str | None = None) -> tuple[int, int]:
+    """The image's width and height, as its header says. Raises MnistryError where it can't be read."""
+    with _opened(file, name or str(file)) as opened:
+        return opened.size
+
+
 @dataclass(frozen=True)
 class Measurement:
     """What an image file holds.

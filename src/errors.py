@@ -1,11 +1,22 @@
 """The error that a user can fix, how what it shows is written, and how a process ends with it."""
 
+import errno
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from types import TracebackType
+
+from src.resources import free_memory, in_words
+
+OUT_OF_MEMORY = ("can't allocate memory", "Cannot allocate memory", "out of memory", "failed to map segment")
+"""What torch and the system's loader say when memory runs out."""
+ASKED = re.compile(r"tried to allocate (\d+) bytes|(?:Unable|Tried) to allocate ([\d.]+ \w+)")
+"""How much was asked for, as torch and numpy say it."""
+MORE_MEMORY = "close other programs, raise the limit, or make the work smaller: its batches, its images or its model"
 
 LONGEST_LINE = 1200
 """Characters of a line that is shown; a line about ordinary files has fewer, the list of all datasets included."""
@@ -63,23 +74,59 @@ def suggest(value: str, known: list[str]) -> str:
     return (f"did you mean {near[0]}? " if near else "") + f"expected one of {', '.join(sorted(known))}"
 
 
-def describe_os_error(error: OSError) -> str:
-    """The file that the system refused, and why."""
-    return f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}"
-
-
 @contextmanager
 def exit_on_error() -> Iterator[None]:
     """Exit with a line and status 1 where the block raises what a user can fix, and with 130 at Ctrl+C."""
     try:
         yield
-    except MnistryError as error:
-        sys.exit(f"error: {error}")
     except BrokenPipeError:
         # The reader of the output, `head` for one, had enough. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as error:
-        sys.exit(f"error: {describe_os_error(error)}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        line = describe_error(error)
+        if line is None:
+            raise
+        sys.exit(f"error: {line}")
+
+
+def describe_error(error: BaseException) -> str | None:
+    """What a user can do something about, in words; None for a fault of ours, which needs its traceback."""
+    if isinstance(error, MnistryError):
+        return str(error)
+    if is_out_of_memory(error):
+        return _describe_memory(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'}: {reason(error)}"
+    return None
+
+
+def reason(error: OSError) -> str:
+    """What the system says, without the file's name."""
+    return (error.strerror or str(error)).lower()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, for Python, numpy, torch or the system that was to load a library."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    # torch, which is slow to import, has a class of its own for accelerators alone.
+    return isinstance(error, (RuntimeError, ImportError)) and any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def _describe_memory(error: BaseException) -> str:
+    asked, free = ASKED.search(str(error)), free_memory()
+    parts = [f"{in_words(int(asked[1])) if asked[1] else asked[2]} was asked for at once"] if asked else []
+    parts += [f"{in_words(free)} is free"] if free is not None else []
+    return f"not enough memory: {', and '.join(parts) or 'it is all in use'}; {MORE_MEMORY}"
+
+
+def print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an exception that nothing caught: a line where there is one for it, else the traceback."""
+    line = describe_error(error)
+    if line is None:
+        sys.__excepthook__(kind, error, trace)
+    else:
+        print(f"error: {line}", file=sys.stderr, flush=True)

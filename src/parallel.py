@@ -53,8 +53,10 @@ def ordered_map(
 
 
 def _follow_parent() -> None:
-    """Leave Ctrl+C to the parent, and end when it is killed: the pool by itself would wait for work forever."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave Ctrl+C and a closed terminal to the parent, and end when it ends: the pool would wait for work forever."""
+    for name, action in (("SIGINT", signal.SIG_IGN), ("SIGHUP", signal.SIG_IGN), ("SIGTERM", signal.SIG_DFL)):
+        if number := getattr(signal, name, None):
+            signal.signal(number, action)
     parent = parent_process()
     assert parent is not None, "a worker has a parent"
 

@@ -1,5 +1,8 @@
 """The pipeline's steps: each takes its paths from dvc.yaml's cmd, reads params, calls src and writes outputs."""
 
+import src.start  # noqa: F401  # Ctrl+C ends with a line from here on.
+
+# isort: split
 import csv
 import inspect
 import json
@@ -9,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from src.errors import exit_on_error, one_line
+from src.outputs import writing
 
 
 def run_stage(main: Callable[..., None]) -> None:
@@ -30,8 +34,9 @@ def log(message: str) -> None:
 
 def write_json(path: Path, metrics: Mapping[str, float | int]) -> None:
     """Write metrics that `dvc metrics` reads; raises ValueError where one is not finite."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
 
 
 def significant(value: float) -> float:
@@ -41,7 +46,12 @@ def significant(value: float) -> float:
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write rows that `dvc plots` reads."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_rows(path, rows)
+
+
+def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()

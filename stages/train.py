@@ -18,7 +18,7 @@ from src.batches import Subset, load_subsets, steps_per_epoch
 from src.checkpoints import Classifier, save_classifier
 from src.datasets import DatasetInfo, load_info
 from src.devices import arithmetic, choose_device, choose_precision, describe_device, place
-from src.errors import MnistryError, describe_os_error
+from src.errors import MnistryError, describe_error
 from src.familiarity import Familiarity, choose_references, fit_familiarity
 from src.models import build_model, count_parameters
 from src.outputs import check_room
@@ -140,7 +140,7 @@ def kept_on_error(checkpoint: Checkpoint, params: Params) -> Iterator[None]:
             if kept
             else "the training is lost"
         )
-        raise MnistryError(f"{describe_os_error(error)}; {end}") from None
+        raise MnistryError(f"{describe_error(error)}; {end}") from None
 
 
 def advice(params: Params, untrained: bool = False) -> str:

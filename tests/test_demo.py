@@ -6,8 +6,10 @@ import json
 import os
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -168,6 +170,13 @@ def test_only_characters_in_grey_are_centred(classes, shape, expected):
         ("POST", "/predict", None, {"Content-Length": "99999999999"}, 413, "more than 16 MB"),
         ("POST", "/predict", None, {"Content-Length": "9" * 5000}, 413, "more than 16 MB"),
         ("GET", "/", None, {"Host": "example.org"}, 403, "host 'example.org'; expected 127.0.0.1"),
+        ("POST", "/predict", b"x", {"Host": "evil.example:80"}, 403, "host 'evil.example:80'; expected 127.0.0.1"),
+        ("POST", "/predict", b"x", {"Origin": "http://evil.example"}, 403, "sent by http://evil.example; expected"),
+        ("POST", "/predict", b"x", {"Origin": "http://127.0.0.1:1"}, 403, "sent by http://127.0.0.1:1; expected"),
+        ("POST", "/predict", b"x", {"Origin": "null"}, 403, "sent by null; expected the demo's own page"),
+        ("POST", "/predict", b"x", {"Sec-Fetch-Site": "cross-site"}, 403, "sent by a cross-site page; expected"),
+        ("POST", "/predict", b"x", {"Sec-Fetch-Site": "same-site"}, 403, "sent by a same-site page; expected"),
+        ("POST", "/predict", bytes(8 << 20), {"Origin": "null"}, 403, "sent by null; expected the demo's own page"),
     ],
 )
 def test_bad_requests_are_told_what_is_wrong(server, method, path, body, headers, status, message):
@@ -176,6 +185,59 @@ def test_bad_requests_are_told_what_is_wrong(server, method, path, body, headers
     assert answered == status
     assert message in json.loads(answer)["error"]
     assert ask(server, "GET", "/classifier")[0] == 200
+
+
+def test_own_page_is_answered_by_either_name(server):
+    """As browsers send it; in a foreign page's frame, it isn't shown."""
+    for host in ("127.0.0.1", "localhost"):
+        name = f"{host}:{server.server_port}"
+        headers = {"Host": name, "Origin": f"http://{name}", "Sec-Fetch-Site": "same-origin"}
+        assert ask(server, "POST", "/predict", png(np.zeros((8, 8), np.uint8)), headers)[0] == 200
+    assert demo.HEADERS["X-Frame-Options"] == "DENY"
+    assert "frame-ancestors 'none'" in demo.HEADERS["Content-Security-Policy"]
+
+
+def test_large_images_are_refused_before_they_are_decoded(server):
+    """A file of a few kilobytes may hold 88 million pixels, and 1.4 GB of memory to decode them."""
+    status, body = ask(server, "POST", "/predict", png(np.zeros((5001, 5000), np.bool_)))
+    assert (status, json.loads(body)["error"]) == (
+        400, "the image: 5000 x 5001 pixels; expected at most 25,000,000: shrink it first",
+    )  # fmt: skip
+
+
+def test_images_are_decoded_one_at_a_time(server, monkeypatch):
+    """However many are sent at once."""
+    at_once: list[None] = []
+    most = []
+    prepare = demo.prepare
+
+    def counted(*arguments):
+        at_once.append(None)
+        most.append(len(at_once))
+        time.sleep(0.02)
+        at_once.pop()
+        return prepare(*arguments)
+
+    monkeypatch.setattr(demo, "prepare", counted)
+    image = png(np.zeros((8, 8), np.uint8))
+    with ThreadPoolExecutor(6) as pool:
+        assert {status for status, _ in pool.map(lambda _: ask(server, "POST", "/predict", image), range(6))} == {200}
+    assert most == [1] * 6
+
+
+def test_32_clients_at_once_are_all_answered(server):
+    """20 requests each, half of them images: none is reset."""
+    image = png(np.zeros((8, 8), np.uint8))
+
+    def client(_: int) -> list[int]:
+        return [
+            status
+            for _ in range(10)
+            for status in (ask(server, "POST", "/predict", image)[0], ask(server, "GET", "/")[0])
+        ]
+
+    with ThreadPoolExecutor(32) as pool:
+        assert [status for statuses in pool.map(client, range(32)) for status in statuses] == [200] * 640
 
 
 def test_damaged_address_is_answered(server):

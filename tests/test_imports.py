@@ -57,7 +57,7 @@ def test_the_command_rewrites_the_file(tmp_path):
     stage.write_text(stage.read_text("utf-8").replace("\nfrom ", "\nimport src.splits\nfrom ", 1), "utf-8")
     subprocess.run([sys.executable, "-m", "tests.imports"], cwd=tmp_path, check=True)
     # Its deps are the file's first.
-    expected = PIPELINE.replace("    - src/yaml_files.py\n", "    - src/splits.py\n    - src/yaml_files.py\n", 1)
+    expected = PIPELINE.replace("    - src/start.py\n", "    - src/splits.py\n    - src/start.py\n", 1)
     assert (tmp_path / "dvc.yaml").read_text("utf-8") == expected
 
 

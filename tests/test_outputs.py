@@ -1,10 +1,16 @@
+import os
+import resource
+import shutil
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from src.errors import MnistryError
-from src.outputs import check_room, whole_file, whole_folder
+from src.outputs import check_room, require_room, whole_file, whole_folder, writing
 from tests.conftest import PROJECT
 
 
@@ -72,3 +78,70 @@ def test_too_little_room_is_found_out(tmp_path):
     result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert result.stdout == "fits\n"
     assert "out: can't be written (file too large); expected a folder that can be written to" in result.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 64 kB; skips where none may be mounted."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if os.name != "posix" or shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
+        pytest.skip("needs the right to mount a disk in memory")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def write_bytes(folder):
+    """More than the disk has room for."""
+    (folder / "file").write_bytes(bytes(1 << 20))
+
+
+def write_array(folder):
+    """As numpy, whose error has no number and names no file."""
+    np.save(folder / "file.npy", np.zeros(1 << 20))
+
+
+def copy_file(folder):
+    """Whose error names the file that is copied from."""
+    shutil.copyfile(Path(np.__file__).parent / "_core" / "numeric.py", folder / "file")
+
+
+@pytest.mark.parametrize("write", [write_bytes, write_array, copy_file])
+def test_full_disk_names_the_output_and_the_room(small_disk, write):
+    """Whatever the system names; and nothing half-written stays."""
+    output = small_disk / "out"
+    with pytest.raises(MnistryError, match=r"out: .* written; .* are free there. Make room") as error, \
+            whole_folder(output) as folder:  # fmt: skip
+        write(folder)
+    assert str(error.value).startswith(f"{output}: ")
+    assert list(small_disk.iterdir()) == []
+
+
+def test_read_only_disk_is_named(small_disk):
+    """With the output, not with what is written before it gets its name."""
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with (
+        pytest.raises(MnistryError, match="/out: read-only file system after 0 bytes"),
+        whole_folder(small_disk / "out"),
+    ):
+        pass
+
+
+def test_limit_on_files_is_named_like_a_full_disk(tmp_path):
+    """Of a single file, too."""
+    limits, action = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(MnistryError, match="/file: file too large after 1 kB were"), writing(tmp_path / "file"):
+            (tmp_path / "file").write_bytes(bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, action)
+
+
+def test_room_is_asked_for_before_anything_is_written(tmp_path):
+    """Where the size is known; in a folder that isn't there yet, too."""
+    require_room(tmp_path / "a/b/out", 1000)
+    with pytest.raises(MnistryError, match=r"out: takes 1e\+03 PB, but only .* are free there"):
+        require_room(tmp_path / "a/b/out", 10**18)

@@ -1,6 +1,7 @@
 """Open a page to draw on: `python -m commands.demo`."""
 
 import argparse
+import signal
 from pathlib import Path
 
 from commands import CLASSIFIER, run_command, trained_on
@@ -27,6 +28,8 @@ def main() -> int:
         dataset = ""
     with DemoServer(classifier, dataset, arguments.port) as server:
         print(f"{classifier.name}: open {server.url} and draw; Ctrl+C stops", flush=True)
+        # Here, Ctrl+C is the regular end.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

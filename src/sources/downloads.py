@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from src.errors import MnistryError
+from src.outputs import is_unwritable
 
 if TYPE_CHECKING:
     # At run time it is imported where it is used: it takes a while.
@@ -113,6 +114,8 @@ def _copy(source: Path, path: Path) -> None:
     try:
         shutil.copyfile(source, path)
     except OSError as error:
+        if is_unwritable(error):
+            raise
         raise AttemptFailedError((error.strerror or str(error)).lower()) from None
     except ValueError as error:
         # A null byte.
