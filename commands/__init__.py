@@ -1,5 +1,6 @@
 """What users run: one module per command, as in `python -m commands.predict`. Here is what the commands share."""
 
+import argparse
 import io
 import sys
 from collections.abc import Callable
@@ -25,6 +26,14 @@ def run_command(main: Callable[[], int]) -> None:
 def warn(message: str, kind: str = "warning") -> None:
     """Print a line on standard error at once."""
     print(f"{kind}: {message}", file=sys.stderr, flush=True)
+
+
+def count(text: str) -> int:
+    """The whole number, from 1 on, that an option is given; raises ArgumentTypeError."""
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return number
 
 
 def trained_on(lock: Path = Path("dvc.lock")) -> Path:
