@@ -39,6 +39,14 @@ def figure_file(text: str) -> Path:
     return path
 
 
+def count(text: str) -> int:
+    """The whole number, from 1 on, that an option is given; raises ArgumentTypeError."""
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return number
+
+
 def trained_on(lock: Path = Path("dvc.lock")) -> Path:
     """The normalized dataset that the pipeline's classifier came from, as dvc.lock has it; raises MnistryError."""
     try:

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands import CLASSIFIER, figure_file, run_command, trained_on, warn
+from commands import CLASSIFIER, count, figure_file, run_command, trained_on, warn
 from src.errors import MnistryError, printable
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--classifier", type=Path, default=CLASSIFIER, metavar="FILE", help="a trained classifier (%(default)s)"
     )
-    parser.add_argument("--top", type=_count, default=1, metavar="K", help="show the K likeliest classes (1)")
+    parser.add_argument("--top", type=count, default=1, metavar="K", help="show the K likeliest classes (1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.add_argument("--invert", action="store_true", help="swap light and dark, as for dark ink on light paper")
-    parser.add_argument("--test", type=_count, metavar="N", help="classify N random test images and show their labels")
+    parser.add_argument("--test", type=count, metavar="N", help="classify N random test images and show their labels")
     parser.add_argument("--seed", type=int, metavar="N", help="draws the same test images again (others each time)")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="their normalized dataset (what dvc.lock names)")
     parser.add_argument(
@@ -59,13 +59,6 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     if parsed.seed is not None and parsed.seed < 0:
         parser.error(f"--seed: {parsed.seed} is below 0")
     return parsed
-
-
-def _count(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return number
 
 
 def predict_files(classifier: "Classifier", arguments: argparse.Namespace) -> int:
