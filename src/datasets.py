@@ -12,14 +12,12 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from src.array_files import ARRAY_ERRORS, array_reason, read_npy
-from src.decoding import Decoding
+from src.decoding import Decoding, check_shape
 from src.errors import MnistryError
 from src.normalization import Normalization
 from src.outputs import require_room
 
 AGAIN = "run `dvc repro --force normalize`"
-LONGEST_SIDE = 10_000
-"""Pixels, as in source.yaml."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,7 @@ def load_info(folder: Path) -> DatasetInfo:
 
 def check_info(info: DatasetInfo) -> None:
     """Raise ValueError where no dataset can be like that, although each value is of the right type."""
-    channels, height, width = info.shape
-    if channels not in (1, 3) or not (1 <= height <= LONGEST_SIDE and 1 <= width <= LONGEST_SIDE):
-        raise ValueError(f"images of shape {info.shape}")
+    channels = check_shape(info.shape)[0]
     if not info.class_names or len(set(info.class_names)) < len(info.class_names):
         raise ValueError("no class, or a class that appears twice")
     numbers = [getattr(info.normalization, name) for name in ("mean", "std", "scale", "offset")]

@@ -28,6 +28,18 @@ GROUNDS = ("black", "white")
 """What may be put behind transparent parts."""
 
 
+MOST_PIXELS = 10**8
+"""Of an image, however it was made: Pillow reads fewer, and source.yaml can ask for no more."""
+
+
+def check_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The shape (C, H, W); ValueError where no image can have it."""
+    channels, height, width = shape
+    if channels not in (1, 3) or min(height, width) < 1 or height * width > MOST_PIXELS:
+        raise ValueError(f"images of shape {shape}")
+    return shape
+
+
 @dataclass(frozen=True)
 class Decoding:
     """How images are brought to a dataset's shape.

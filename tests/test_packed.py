@@ -39,6 +39,8 @@ def test_same_images_same_bytes_whatever_the_order_and_the_workers(folder, tmp_p
         ("listing.csv", b"split,label,path,bytes\n", b"\xff"),
         ("listing.csv", b",a/0.png", b""),
         ("images.bin", b"PNG", b""),
+        ("images.json", b"[1,3,4]", b"[1,0,4]"),
+        ("images.json", b"[1,3,4]", b"[1,1000000,1000000]"),
     ],
 )
 def test_damaged_files_are_refused(folder, name, old, new):
@@ -48,7 +50,7 @@ def test_damaged_files_are_refused(folder, name, old, new):
     raw = folder.parent.parent / "raw" / folder.name
     (raw / name).write_bytes((raw / name).read_bytes().replace(old, new))
     with (
-        pytest.raises(MnistryError, match=r"(listing\.csv|images\.bin): .+; run `dvc repro --force download`"),
+        pytest.raises(MnistryError, match=r"(listing\.csv|images\.(bin|json)): .+; run `dvc repro --force download`"),
         open_source(raw).read(raw) as dataset,
     ):
         list(dataset.splits["train"].chunks)

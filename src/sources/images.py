@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, PlainValidator, ValidationError, model_validator
 from tqdm import tqdm
 
-from src.decoding import Decoding, measure_image
+from src.decoding import Decoding, check_shape, measure_image
 from src.errors import MnistryError, one_line, printable
 from src.explanations import Expected
 from src.parallel import ordered_map
@@ -137,7 +137,7 @@ class ResolvedImages(Section):
     """What `download` found out about the images, next to them in data/raw/."""
 
     class_names: Annotated[tuple[str, ...], Tuple]
-    shape: Annotated[Shape, Tuple]
+    shape: Annotated[Shape, Tuple, AfterValidator(check_shape)]
     fit: Literal["pad", "crop", "stretch"]
     transparent: Literal["black", "white"]
 
