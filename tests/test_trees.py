@@ -4,6 +4,8 @@ import unicodedata
 
 import pytest
 
+from src.sources.images import describe_classes
+from src.sources.listing import ImageFile
 from tests.image_files import greys, load, png, problems_of, put, put_classes
 
 
@@ -311,6 +313,10 @@ def test_classes_are_listed_before_anything_is_trained(folder, capsys):
     put_classes(folder, *(f"class{i:02}" for i in range(30)), count=2)
     load(folder, "again")
     assert "32 classes of 2 to 5 images: a, b, class00, ..., class29\n" in capsys.readouterr().out
+    assert describe_classes([ImageFile("train", name, "") for name in "ab" * 11], list("ab")) == "2 classes: a 11, b 11"
+    names = [f"class{i:02}" for i in range(30)]
+    files = [ImageFile("train", name, "") for name in names * 2]
+    assert describe_classes(files, names) == "30 classes of 2 images: class00, class01, class02, ..., class29"
 
 
 def test_links_to_folders_are_not_followed_in_circles(folder):

@@ -285,7 +285,8 @@ def describe_classes(files: Sequence[ImageFile], class_names: Sequence[str]) -> 
         return one_line(f"{len(class_names)} classes: " + ", ".join(f"{name} {counts[name]}" for name in class_names))
     sizes = sorted(counts[name] for name in class_names)
     shown = ", ".join((*class_names[:3], "...", class_names[-1]))
-    return one_line(f"{len(class_names)} classes of {sizes[0]} to {sizes[-1]} images: {shown}")
+    size = f"{sizes[0]} to {sizes[-1]}" if sizes[0] < sizes[-1] else str(sizes[0])
+    return one_line(f"{len(class_names)} classes of {size} images: {shown}")
 
 
 @dataclass
