@@ -64,6 +64,13 @@ class Inspection:
                 yield f"{count} of {int(self.counts[split].sum())} {split} images are of one colour: {shown}{advice}"
         yield from self._pair_warnings(files)
         train = self.counts["train"]
+        single = [name for name, count in zip(self.class_names, train, strict=True) if count == 1]
+        if single and "validation" not in self.counts:
+            shown = ", ".join(map(repr, single[:NAMED])) + (", ..." if len(single) > NAMED else "")
+            yield (
+                f"classes with 1 training image: {len(single)}, {shown}; train can't hold one out for validation and "
+                "will refuse them: add images, or set train.validation_fraction to 0"
+            )
         if train.max() >= RARE * max(train.min(), 1):
             yield (
                 f"class {self.class_names[int(train.argmin())]!r} has {train.min()} training images, "

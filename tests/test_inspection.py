@@ -211,6 +211,18 @@ def test_unequal_classes_are_said():
     assert not list(inspected(photographs(43), photographs(6, seed=1), labels).warnings({}))
 
 
+def test_classes_that_train_will_refuse_are_said():
+    """One training image can't be held out as well, two can; the source's own validation split does without."""
+    labels = [0] * 4 + [1] * 1 + [2] * 2
+    (warning,) = inspected(photographs(7), photographs(6, seed=1), labels).warnings({})
+    assert warning == (
+        "classes with 1 training image: 1, 'dog'; train can't hold one out for validation and will refuse them: "
+        "add images, or set train.validation_fraction to 0"
+    )
+    images = {name: photographs(7, seed) for seed, name in enumerate(("train", "validation", "test"))}
+    assert not list(inspect_dataset(images, dict.fromkeys(images, np.array(labels)), NAMES).warnings({}))
+
+
 def test_small_and_grey_images_are_looked_through():
     """8x8 pixels, as scikit-learn's digits, and sides that no thumbnail divides."""
     generator = np.random.default_rng(0)
