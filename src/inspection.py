@@ -6,18 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CHUNK = 4096
-"""Images that are looked at together."""
-SIDE = 8
-"""Of the thumbnails that near-duplicates are looked for with."""
-TABLES, PROJECTIONS, CELL = 8, 10, 0.5
-"""Hash tables, random projections per table and the width of a cell, in standard deviations of a projection: a copy
-that moves each projection by a twentieth of a standard deviation shares a cell in some table 99 times of 100."""
-LARGEST_BUCKET = 8
-"""Neighbours in a cell that an image is compared with: what keeps the cost linear where thousands share a cell."""
-ALIKE = 0.995
-"""The correlation of two images' pixels from which on they are near-duplicates."""
+from src.near_duplicates import near_duplicates
+
+CHUNK_BYTES = 16 << 20
+"""Of images that are looked at together."""
+NAMED = 3
+"""Images, or pairs of images, that a warning names."""
 RARE = 10
+TOO_GOOD = "so scores on them are too good"
 
 
 @dataclass(frozen=True)
@@ -63,24 +59,41 @@ class Inspection:
         for split, indices in self.constant.items():
             count = len(indices)
             if count:
-                shown = ", ".join(files[split][i] for i in indices[:3])
+                shown = ", ".join(files[split][i] for i in indices[:NAMED])
                 advice = "; dark ink on a transparent ground is black on black" if count > 1 else ""
                 yield f"{count} of {int(self.counts[split].sum())} {split} images are of one colour: {shown}{advice}"
-        for pairs, what in (
-            (self.across_splits, "are in two splits, so that scores on them are too good"),
-            (self.two_labels, "have two labels, of which one is wrong"),
-        ):
-            for exact, how in ((True, "the same images"), (False, "nearly the same images")):
-                chosen = [pair for pair in pairs if pair.exact is exact]
-                if chosen:
-                    first, second = (place_of(place, files) for place in (chosen[0].first, chosen[0].second))
-                    yield f"{len(chosen)} pairs of {how} {what}; such as {first} and {second}"
+        yield from self._pair_warnings(files)
         train = self.counts["train"]
+        single = [name for name, count in zip(self.class_names, train, strict=True) if count == 1]
+        if single and "validation" not in self.counts:
+            shown = ", ".join(map(repr, single[:NAMED])) + (", ..." if len(single) > NAMED else "")
+            yield (
+                f"classes with 1 training image: {len(single)}, {shown}; train can't hold one out for validation and "
+                "will refuse them: add images, or set train.validation_fraction to 0"
+            )
         if train.max() >= RARE * max(train.min(), 1):
             yield (
                 f"class {self.class_names[int(train.argmin())]!r} has {train.min()} training images, "
                 f"{self.class_names[int(train.argmax())]!r} has {train.max()}"
             )
+
+    def _pair_warnings(self, files: Mapping[str, Sequence[str]]) -> Iterator[str]:
+        """A line per kind of pairs, with the first ones' file names."""
+        for pairs, what, exact_means, near_means in (
+            (self.across_splits, "in two splits", TOO_GOOD, TOO_GOOD),
+            (self.two_labels, "with two labels", "of which one is wrong", "look whether one is wrong"),
+        ):
+            for exact, how, means in (
+                (True, "the same image", exact_means),
+                (False, "nearly the same image", near_means),
+            ):
+                chosen = [pair for pair in pairs if pair.exact is exact]
+                if chosen:
+                    number = f"{len(chosen)} pair{'s' if len(chosen) > 1 else ''}"
+                    shown = "; ".join(
+                        f"{place_of(pair.first, files)} and {place_of(pair.second, files)}" for pair in chosen[:NAMED]
+                    )
+                    yield f"{number} of {how} {what}, {means}: {shown}{'; ...' if len(chosen) > NAMED else ''}"
 
 
 def place_of(place: tuple[str, int], files: Mapping[str, Sequence[str]]) -> str:
@@ -96,23 +109,20 @@ def inspect_dataset(
     """Look through all images, in time and memory proportional to their number.
 
     images: for each split, uint8 of shape (N, C, H, W), which may be memory-mapped. labels: int64, shape (N,). Besides
-    exact copies, copies that were encoded anew, brightened or resized are found, and images that are as much alike:
-    docs/datasets.md has the rates of both.
+    exact copies, copies that were encoded anew, brightened or shifted by a pixel are found, and images that are as much
+    alike: docs/datasets.md has the rates of both.
     """
     counts = {split: np.bincount(each, minlength=len(class_names)) for split, each in labels.items()}
     where = [(split, i) for split, each in labels.items() for i in range(len(each))]
     constant: dict[str, list[int]] = {split: [] for split in images}
     digests: list[bytes] = []
-    thumbnails = np.empty((len(where), SIDE * SIDE), np.float32)
     for split, begin, chunk in _chunks(images):
         flat = chunk.reshape(len(chunk), -1)
         constant[split] += (begin + np.flatnonzero((chunk == chunk[:, :, :1, :1]).all((1, 2, 3)))).tolist()
-        thumbnails[len(digests) : len(digests) + len(chunk)] = _thumbnails(chunk)
         digests += [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in flat]
     pairs = dict.fromkeys(_equal(digests), True)
-    for pair in _near(thumbnails):
-        if digests[pair[0]] != digests[pair[1]] and _correlation(images, *(where[i] for i in pair)) >= ALIKE:
-            pairs[pair] = False
+    near = near_duplicates(list(images.values()))
+    pairs |= dict.fromkeys(((i, j) for i, j in near if digests[i] != digests[j]), False)
     # Images of one colour are all alike; they have a line of their own.
     plain = {(split, i) for split, indices in constant.items() for i in indices}
     found = [Pair(where[i], where[j], exact) for (i, j), exact in sorted(pairs.items()) if where[i] not in plain]
@@ -128,8 +138,9 @@ def inspect_dataset(
 def _chunks(images: Mapping[str, np.ndarray]) -> Iterator[tuple[str, int, np.ndarray]]:
     """A few images at a time, with their split and the index of the first."""
     for split, array in images.items():
-        for begin in range(0, len(array), CHUNK):
-            yield split, begin, np.ascontiguousarray(array[begin : begin + CHUNK])
+        size = max(CHUNK_BYTES // array[0].nbytes, 1) if len(array) else 1
+        for begin in range(0, len(array), size):
+            yield split, begin, np.ascontiguousarray(array[begin : begin + size])
 
 
 def _equal(digests: Sequence[bytes]) -> Iterator[tuple[int, int]]:
@@ -138,55 +149,3 @@ def _equal(digests: Sequence[bytes]) -> Iterator[tuple[int, int]]:
     for i, digest in enumerate(digests):
         if (earlier := first.setdefault(digest, i)) != i:
             yield earlier, i
-
-
-def _thumbnails(images: np.ndarray) -> np.ndarray:
-    """Grey images of 8x8 pixels with mean 0 and length 1, as rows; 0 where an image is of one colour."""
-    grey: np.ndarray = images.mean(1, dtype=np.float32)
-    for axis in (1, 2):
-        edges = np.linspace(0, grey.shape[axis], SIDE + 1)
-        # The part of each pixel that is in each of the eight bands.
-        pixels = np.arange(grey.shape[axis])[:, None]
-        shares = np.clip(np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels), 0, None)
-        grey = np.moveaxis(np.moveaxis(grey, axis, -1) @ (shares / shares.sum(0)).astype(np.float32), -1, axis)
-    rows = grey.reshape(len(grey), -1)
-    rows = rows - rows.mean(1, keepdims=True)
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: np.ndarray = np.divide(rows, length, out=np.zeros_like(rows), where=length > 1e-3)
-    return scaled
-
-
-def _near(thumbnails: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Pairs of thumbnails that are close, as candidates.
-
-    Locality-sensitive hashing by random projections: M. Datar and others, SCG 2004, doi 10.1145/997817.997857.
-    """
-    generator = np.random.default_rng(0)
-    seen: set[tuple[int, int]] = set()
-    for _ in range(TABLES):
-        directions = generator.standard_normal((thumbnails.shape[1], PROJECTIONS)).astype(np.float32)
-        projected = thumbnails @ directions
-        cells = np.floor(projected / (CELL * (projected.std(0) + 1e-9)) + generator.random(PROJECTIONS)).astype(
-            np.int64
-        )
-        keys = cells @ generator.integers(1, 1 << 40, PROJECTIONS)
-        # Within a cell, the first projection brings those that are alike next to each other.
-        order = np.lexsort((projected[:, 0], keys))
-        for step in range(1, LARGEST_BUCKET + 1):
-            a, b = order[:-step], order[step:]
-            together = keys[a] == keys[b]
-            a, b = a[together], b[together]
-            close = np.einsum("ij,ij->i", thumbnails[a], thumbnails[b]) >= ALIKE
-            for i, j in zip(a[close].tolist(), b[close].tolist(), strict=True):
-                pair = (i, j) if i < j else (j, i)
-                if pair not in seen:
-                    seen.add(pair)
-                    yield pair
-
-
-def _correlation(images: Mapping[str, np.ndarray], first: tuple[str, int], second: tuple[str, int]) -> float:
-    """Of the two images' pixels, which brightness and contrast don't change."""
-    rows = [images[split][i].astype(np.float32).ravel() for split, i in (first, second)]
-    rows = [row - row.mean() for row in rows]
-    length = float(np.linalg.norm(rows[0]) * np.linalg.norm(rows[1]))
-    return float(rows[0] @ rows[1]) / length if length else 0.0
