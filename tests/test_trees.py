@@ -332,7 +332,7 @@ def test_text_of_an_unknown_kind_is_passed_over(folder, capsys):
     put_classes(folder, "a", "b")
     put(folder, "a/pos.idx", "0.png\n1.png\n")
     put(folder, "b/0.pgm", f"P2 4 3 255 {' '.join(['7'] * 12)}\n")
-    load(folder)
+    load(folder, "first")
     assert "note: not images, passed over: a/pos.idx\n" in capsys.readouterr().out
     for name, content in (("a/x.idx", b"\0\1"), ("a/y.svg", b"<svg/>"), ("a/z", b"")):
         put(folder, name, content)
