@@ -410,3 +410,62 @@ def test_wrong_table_or_column_is_named(folder, description, expected):
     problems = problems_of(folder)
     assert expected in problems
     assert description or "or name it in source.yaml, label_column" in problems
+
+
+@pytest.mark.parametrize("name", ["partition", "phase"])
+def test_column_of_splits_is_kept_whatever_it_is_called(folder, name):
+    """All of its cells name one."""
+    put_images(folder, 8)
+    rows = (f"{i}.png,{'ab'[i % 2]},{'train' if i < 6 else 'test'}\n" for i in range(8))
+    put(folder, "labels.csv", f"file,label,{name}\n" + "".join(rows))
+    assert greys(load(folder)[2]["test"][0]) == [6, 7]
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        (
+            "file,label,is_test\n" + "".join(f"{i}.png,{'ab'[i % 2]},{int(i > 5)}\n" for i in range(8)),
+            "column 'is_test'",
+        ),
+        (
+            "".join(f'{i}.png,"{kinds}"\n' for i, kinds in enumerate(["A, B", "B, C", "A, C"] * 2)),
+            "several labels in one",
+        ),
+        ("".join(f"{i}.png,{i / 10 + 0.05}\n" for i in range(12)), "measurements, not classes"),
+    ],
+)
+def test_what_is_no_class_is_refused(folder, table, expected):
+    """Flags of a split, lists of labels, measurements."""
+    put_images(folder, 12)
+    put(folder, "labels.csv", table)
+    assert expected in problems_of(folder)
+
+
+def test_column_taken_for_the_label_is_said(folder, capsys):
+    """Where it isn't called so."""
+    put_images(folder, 8)
+    put(folder, "labels.csv", "file,species\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(8)))
+    load(folder)
+    assert "note: labels.csv: column 'species' is taken for the label" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["/content/drive/fl/{}/{}.png", r"C:\data\fl\{}\{}.png", r"fl\{}\{}.png"])
+def test_names_that_repeat_are_told_apart_by_their_folders(folder, form):
+    """Behind a prefix of another computer."""
+    for c in "ab":
+        for i in range(4):
+            put(folder, f"{c}/{i}.png", png(i + 100 * (c == "b")))
+    put(folder, "labels.csv", "file,label\n" + "".join(f"{form.format(c, i)},{c}\n" for c in "ab" for i in range(4)))
+    splits = load(folder)[2]
+    assert all((grey >= 100) == bool(label) for images, labels in splits.values()
+               for grey, label in zip(greys(images), labels, strict=True))  # fmt: skip
+
+
+def test_files_of_other_folders_are_not_taken(folder):
+    """Where the table says which folder it means, and its folders differ."""
+    put_images(folder, 4, "a/")
+    put(folder, "labels.csv", "file,label\na/0.png,x\na/1.png,y\nb/2.png,x\nb/3.png,y\n")
+    assert "labels.csv:4: b/2.png: no such file" in problems_of(folder)
+    put(folder, "labels.csv", "file,label\nold/a/0.png,x\nold/a/1.png,y\nold/b/2.png,x\nold/a/3.png,y\n")
+    assert "labels.csv:4: old/b/2.png: no such file" in problems_of(folder)

@@ -3,6 +3,8 @@
 import gzip
 import re
 import struct
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from PIL import Image
 
 from src.sources import archives
 from src.sources.arrays import find_array_files
-from tests.image_files import load, problems_of, put
+from tests.image_files import greys, load, problems_of, put
 
 SIDE = 6
 IMAGES = {
@@ -298,3 +300,108 @@ def test_short_idx_header_is_none(tmp_path):
     """NumPy refuses bytes that are no whole numbers."""
     (tmp_path / "x").write_bytes(bytes((0, 0, 8, 3, 0, 0)))
     assert find_array_files(tmp_path) == []
+
+
+def put_table(folder: Path, name: str, header: list[str], rows: Sequence[Sequence[object]]) -> None:
+    """A CSV table."""
+    put(folder, name, "".join(",".join(str(cell) for cell in row) + "\n" for row in [header, *rows]))
+
+
+def test_columns_of_pixels_are_read_in_the_order_of_their_numbers(folder):
+    """However a spreadsheet or a data frame sorted them: as text, or column by column."""
+    order = sorted(range(16), key=str)
+    rows = [["ab"[i % 2], *(10 * i + pixel for pixel in order)] for i in range(8)]
+    put_table(folder, "data.csv", ["label", *(f"pixel{pixel}" for pixel in order)], rows)
+    _, shape, splits = load(folder)
+    assert shape == (1, 4, 4)
+    images = np.concatenate([images for images, _ in splits.values()])
+    assert all((image.ravel() == image.min() + np.arange(16)).all() for image in images)
+    places = [f"{row}x{column}" for column in range(1, 5) for row in range(1, 5)]
+    rows = [["ab"[i % 2], *(10 * row + column for column in range(1, 5) for row in range(1, 5))] for i in range(8)]
+    put_table(folder, "data.csv", ["label", *places], rows)
+    image = load(folder, "again")[2]["train"][0][0]
+    assert image.tolist() == [[[10 * row + column for column in range(1, 5)] for row in range(1, 5)]]
+
+
+def test_the_split_column_of_a_table_of_pixels_is_kept(folder):
+    """As FER2013 has one: Usage."""
+    usage = ["Training"] * 6 + ["PublicTest", "PrivateTest"]
+    rows = [[i % 2, " ".join([str(i)] * 16), usage[i]] for i in range(8)]
+    put_table(folder, "fer2013.csv", ["emotion", "pixels", "Usage"], rows)
+    splits = load(folder)[2]
+    assert (greys(splits["train"][0]), greys(splits["test"][0])) == (list(range(6)), [6, 7])
+
+
+PIXELS = [f"pixel{i}" for i in range(16)]
+RAMPS = np.arange(8 * 16).reshape(8, 16) % 256
+ALTERNATING = np.arange(8) % 2
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        (
+            {"x_train": RAMPS, "y_train": ALTERNATING, "x_holdout": RAMPS, "y_holdout": ALTERNATING},
+            "which split is it?",
+        ),
+        ({"x": np.zeros((8, 48)), "y": ALTERNATING}, "4x4 in colour, pixel by pixel or colour by colour?"),
+        (
+            {"x_train": RAMPS, "y_train": ALTERNATING, "x_test": RAMPS / 255, "y_test": ALTERNATING},
+            "is white 1 or 255? bring all splits to the same scale",
+        ),
+    ],
+)
+def test_arrays_that_can_be_read_in_two_ways_are_refused(folder, arrays, expected):
+    """With what is in doubt."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "data.npz", **arrays)
+    assert expected in problems_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (
+            ["species", *PIXELS],
+            "which column is the label? besides pixels, there are 'species'; name it in source.yaml",
+        ),
+        (["label", *PIXELS[:13], *PIXELS[14:], "pixel16"], "expected each number once, without gaps"),
+        ([*PIXELS, "id"], "data.csv: pixels, but no labels"),
+    ],
+)
+def test_tables_of_pixels_in_doubt_are_refused(folder, header, expected):
+    """Never as an empty dataset, nor with pixels out of place."""
+    put_table(folder, "data.csv", header, [["a" if i % 2 else "b", *[i] * 16] for i in range(8)])
+    assert expected in problems_of(folder)
+
+
+def test_label_column_of_a_table_of_pixels_is_what_source_yaml_says(folder):
+    """Where it is called otherwise."""
+    put_table(folder, "data.csv", ["Species", *PIXELS], [["ab"[i % 2], *[i] * 16] for i in range(8)])
+    put(folder, "source.yaml", "label_column: species\n")
+    assert load(folder)[0] == ("a", "b")
+
+
+def test_arrays_without_their_counterpart_are_passed_over_with_a_line(folder, capsys):
+    """Test images without labels, for one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "data.npz", x_train=RAMPS, y_train=ALTERNATING, x_test=RAMPS)
+    load(folder)
+    assert "note: x_test: without labels; passed over" in capsys.readouterr().out
+
+
+def test_rows_with_a_dimension_more_are_rows(folder):
+    """As reshape(-1, 16, 1) leaves them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "data.npz", x=RAMPS[:, :, None], y=ALTERNATING)
+    assert load(folder)[1] == (1, 4, 4)
+
+
+def test_black_and_white_are_0_and_255_in_any_type(folder, capsys):
+    """And what is nearly black is said."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "data.npz", x=(RAMPS % 2).astype(np.uint8), y=ALTERNATING)
+    assert np.concatenate([images for images, _ in load(folder)[2].values()]).max() == 255
+    np.savez(folder / "data.npz", x=RAMPS % 17, y=ALTERNATING)
+    load(folder, "again")
+    assert "no number above 16, of 255: the images are nearly black" in capsys.readouterr().out

@@ -113,6 +113,8 @@ def test_runs_of_one_name_get_a_hash_of_their_params():
         ("model=mlp,bogus", "-S model=bogus: model is 'bogus'; expected one of cnn, linear, mlp, resnet"),
         ("models.cnn.epochs=0", "-S models.cnn.epochs=0: models.cnn.epochs is 0; expected a number of at least 1"),
         ("models.mlp=5", "models.mlp is 5; expected a mapping"),
+        ("seed=range(0)", "-S: 0 combinations of values; expected 1 to 10,000"),
+        ("seed=range(20000)", "-S: 20,000 combinations of values; expected 1 to 10,000"),
         ("seed=", "seed is ''; expected an integer"),
         ("seed=${nothing}", "-S seed="),
         ("dataset=1e3,digits", "dataset is 1000.0; YAML reads 1000.0 as a number; write"),

@@ -112,7 +112,17 @@ def test_order_and_class_names_are_the_same_composed_and_decomposed(folder, tmp_
                 {f"{name}/{i}.png": png(i) for name in names for i in range(3)},
                 f"{', '.join(names)}: folders of images, none of them named like a class; expected a folder per class",
             )
-            for names in (("test", "train"), ("test_images", "train_images"), ("part1", "part2"), ("images", "masks"))
+            for names in (
+                ("test", "train"),
+                ("test_images", "train_images"),
+                ("part1", "part2"),
+                ("images", "masks"),
+                ("eval", "train"),
+                ("테스트", "훈련"),
+                ("extra", "test", "train"),
+                ("gt", "img"),
+                ("JPEGImages", "SegmentationClass", "SegmentationObject"),
+            )
         ),
         (
             {f"{s}/{c}/0.png": png() for s in ("car", "train") for c in "ab"},

@@ -24,8 +24,10 @@ COLUMNS = {
     "split": ("split", "set", "subset", "usage", "data set", "dataset"),
 }  # fmt: skip
 """The names that a header may give each column, in small letters."""
-SEVERAL = re.compile(r"\s*[|;,/]\s*|\s+")
+SEVERAL = re.compile(r"\s*[|;,/+]\s*|\s+")
 """What is between several labels in a cell, or in the name of one class."""
+YES_OR_NO = re.compile(r"is[_ ]?(train|training|val|valid|validation|test|testing)", re.IGNORECASE)
+"""Columns that say whether an image is of a split."""
 BRACKETS = re.compile(r"\[.*[,;|].*\]|\{.*[,;|].*\}")
 """A list of labels, as Python writes it."""
 
@@ -107,6 +109,9 @@ def _read(
         findings.problem(f"{table.name}: a header without rows; expected one row per image")
         return []
     names.learn([row[columns.path] for _, row in rows if len(row) == columns.count])
+    chosen = table.rows[0][1][columns.label]
+    if columns.header and not label_column and chosen.lower() not in COLUMNS["label"]:
+        findings.note(f"{table.name}: column {chosen!r} is taken for the label")
     if names.note:
         findings.note(f"{table.name}: {names.note}")
     return _Rows(table, columns, split, names, findings).images(rows)
@@ -178,7 +183,8 @@ class _Rows:
 def _several(labels: set[str]) -> set[str]:
     """Those of the cells that hold several labels: each is a label elsewhere, or they are in brackets.
 
-    Where bars or semicolons are between them, which no name has, one that is in another cell, too, is enough.
+    Where bars or semicolons are between them, which no name has, one that is in another cell, too, is enough; where
+    commas or pluses are, all have to be in another cell.
     """
     parts = {label: {part for part in SEVERAL.split(label) if part} for label in labels}
     several = {label: found for label, found in parts.items() if len(found) > 1}
@@ -189,6 +195,7 @@ def _several(labels: set[str]) -> set[str]:
         if found <= labels
         or BRACKETS.fullmatch(label)
         or (re.search("[|;]", label) and any(cells[part] > 1 for part in found))
+        or (re.search("[,+]", label) and all(cells[part] > 1 for part in found))
     }
 
 
@@ -234,8 +241,26 @@ def find_columns(table: Table, split: str, names: Names, label_column: str = "")
                 "with the one class of each image"
             )
         raise MnistryError(_unknown(table, "label", "holds the class"))
+    if not split and not known["split"]:
+        known["split"] = _splits_by_content(table, [i for i in others if i not in label])
     place = known["split"][0] if known["split"] else None
     return Columns(path[0], label[0], place, len(head), header=True)
+
+
+def _splits_by_content(table: Table, columns: Sequence[int]) -> list[int]:
+    """The column all of whose cells name splits, if any; MnistryError where one says it by yes and no."""
+    rows = [row for _, row in table.rows[1:] if len(row) == len(table.rows[0][1])]
+    for i in columns:
+        cells = {row[i] for row in rows}
+        name = table.rows[0][1][i]
+        if YES_OR_NO.fullmatch(name) and len(cells) == 2:
+            raise MnistryError(
+                f"{table.name}: column {name!r} says which images are of a split; expected a column split with train, "
+                "validation or test"
+            )
+        if len(cells) > 1 and len(set(map(split_of, cells))) > 1 and all(map(split_of, cells)):
+            return [i]
+    return []
 
 
 def _names_columns(head: Sequence[str], body: Sequence[list[str]], files: int, names: Names) -> bool:

@@ -22,11 +22,13 @@ from src.errors import MnistryError, is_text
 from src.sources.archives import ARCHIVE_ERRORS, check_growth
 from src.sources.findings import Findings
 from src.sources.listing import NO_LABEL, ImageFile, is_ignored
-from src.sources.pixel_tables import is_pixel_table, read_pixel_table
+from src.sources.pixel_tables import FEWEST, is_pixel_table, read_pixel_table
 from src.sources.split_names import split_of
 
 IMAGE_WORDS = {"x", "image", "images", "img", "imgs", "data", "features", "pixels", "digits"}
 LABEL_WORDS = {"y", "label", "labels", "target", "targets", "class", "classes", "annotations"}
+DARK = 32
+"""Numbers up to this one of 255 are said to be nearly black; scikit-learn's digits go to 16."""
 IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 """NumPy's names of the types in an IDX file's header (Y. LeCun, http://yann.lecun.com/exdb/mnist)."""
 
@@ -60,7 +62,11 @@ class ArrayImages:
         channels, height, width = self.shape
         header = b"%b\n%d %d\n255\n" % (b"P5" if channels == 1 else b"P6", width, height)
         for image in self.images:
-            codes = image if image.dtype == np.uint8 else np.rint(image * np.float32(self.factor)).astype(np.uint8)
+            codes = (
+                image
+                if image.dtype == np.uint8 and self.factor == 1
+                else np.rint(image * np.float32(self.factor)).astype(np.uint8)
+            )
             yield _png(codes) if codes.shape[2] == 4 else header + codes.tobytes()
 
 
@@ -86,12 +92,17 @@ def _kind(path: Path) -> str:
 
 
 def read_arrays(
-    folder: Path, files: list[Path], shape: tuple[int, int] | None, scratch: Path, findings: Findings
+    folder: Path,
+    files: list[Path],
+    shape: tuple[int, int] | None,
+    scratch: Path,
+    findings: Findings,
+    label_column: str = "",
 ) -> list[ArrayImages]:
     """The images in the files, split by split; what is wrong with them is added to the findings.
 
     shape: height and width of images that are stored as rows of numbers, where the user says so. scratch: a folder for
-    temporary files.
+    temporary files. label_column: of tables, where the user names it.
     """
     found: list[ArrayImages] = []
     loose: dict[str, np.ndarray] = {}
@@ -99,14 +110,13 @@ def read_arrays(
         try:
             kind = _kind(path)
             if kind == "csv":
-                table = read_pixel_table(path, scratch)
-                if table is None:
+                parts = read_pixel_table(path, scratch, label_column)
+                if not parts:
                     findings.warn(f"{path.name}: pixels without labels; passed over")
-                    continue
-                images, labels = table
-                found.append(_array_images(split_of(path.stem) or "", path.name, images, labels, shape))
+                for split, (images, labels) in parts.items():
+                    found.append(_array_images(split or split_of(path.stem) or "", path.name, images, labels, shape))
             elif kind == "npz":
-                found += _pairs(_load_npz(path), path.name, shape)
+                found += _pairs(_load_npz(path), path.name, shape, findings)
             elif kind == "npy":
                 loose[path.stem] = read_npy(path, "r")
             else:
@@ -117,13 +127,31 @@ def read_arrays(
             findings.problem(f"{path.name}: not an array that can be read ({array_reason(error)})")
     if loose:
         try:
-            found += _pairs(loose, folder.name, shape)
+            found += _pairs(loose, folder.name, shape, findings)
         except MnistryError as error:
             findings.problem(str(error))
+    if not found and not findings.problems:
+        findings.problem(f"{', '.join(path.name for path in files[:5])}: pixels, but no labels; expected one per image")
+    _check_together(found, findings)
+    return found
+
+
+def _check_together(found: list[ArrayImages], findings: Findings) -> None:
+    """Add what is wrong with the splits' arrays next to each other."""
     splits = [each.split for each in found]
     if len(set(splits)) < len(splits):
         findings.problem(f"{', '.join(each.name for each in found)}: several arrays for one split; keep one of them")
-    return found
+    elif "" in splits and len(splits) > 1:
+        name = found[splits.index("")].name
+        findings.problem(f"{name}: which split is it? others are named so: call it train, validation or test, too")
+    if len({each.factor for each in found}) > 1:
+        ranges = ", ".join(f"{each.name} has numbers up to {each.images.max():g}" for each in found)
+        findings.problem(f"{ranges}: is white 1 or 255? bring all splits to the same scale")
+    elif found and found[0].factor == 1 and 1 < (highest := max(int(each.images.max()) for each in found)) < DARK:
+        findings.warn(
+            f"{found[0].name}: no number above {highest}, of 255: the images are nearly black; if {highest} is white, "
+            "bring them to 0 to 255, or to fractions, first"
+        )
 
 
 def _load_npz(path: Path) -> dict[str, np.ndarray]:
@@ -144,7 +172,9 @@ def _load_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarra
     return array
 
 
-def _pairs(arrays: dict[str, np.ndarray], origin: str, shape: tuple[int, int] | None) -> list[ArrayImages]:
+def _pairs(
+    arrays: dict[str, np.ndarray], origin: str, shape: tuple[int, int] | None, findings: Findings
+) -> list[ArrayImages]:
     """Images and labels of each split, matched by the arrays' names; raises MnistryError."""
     images, labels = (_by_split(arrays, words) for words in (IMAGE_WORDS, LABEL_WORDS))
     missing = [name for split in images if split not in labels for name in [images[split][0]]]
@@ -153,11 +183,26 @@ def _pairs(arrays: dict[str, np.ndarray], origin: str, shape: tuple[int, int] | 
             f"{origin}: arrays {', '.join(arrays)}; expected images and labels under names such as x_train and "
             "y_train, train_images and train_labels, or X and y"
         )
+    for split in images.keys() ^ labels.keys():
+        name, what = (images[split][0], "labels") if split in images else (labels[split][0], "images")
+        findings.note(f"{name}: without {what}; passed over")
     return [
-        _array_images(split, images[split][0], images[split][1], _labels(*labels[split]), shape)
+        _array_images(split, images[split][0], _not_planar(*images[split]), _labels(*labels[split]), shape)
         for split in images
         if split in labels
     ]
+
+
+def _not_planar(name: str, array: np.ndarray) -> np.ndarray:
+    """The array; MnistryError where its rows may be pixel by pixel or colour by colour."""
+    if array.ndim == 2 and isqrt(array.shape[1]) ** 2 != array.shape[1]:
+        side = isqrt(array.shape[1] // 3)
+        if 3 * side * side == array.shape[1]:
+            raise MnistryError(
+                f"{name}: {array.shape[1]} numbers per image: {side}x{side} in colour, pixel by pixel or colour by "
+                f"colour? save them with shape (N, {side}, {side}, 3) or (N, 3, {side}, {side})"
+            )
+    return array
 
 
 def _by_split(arrays: dict[str, np.ndarray], words: set[str]) -> dict[str, tuple[str, np.ndarray]]:
@@ -214,6 +259,9 @@ def _as_images(name: str, array: np.ndarray, shape: tuple[int, int] | None) -> n
     if array.ndim == 2:
         height, width, channels = _square(name, array.shape[1], shape)
         return array.reshape(-1, height, width, channels)
+    if array.ndim == 3 and 1 in array.shape[1:] and max(array.shape[1:]) >= FEWEST:
+        # Rows of numbers, with a dimension more.
+        return _as_images(name, array.reshape(len(array), -1), shape)
     if array.ndim == 3:
         return array[..., None]
     if array.ndim == 4:
@@ -245,13 +293,16 @@ def _square(name: str, numbers: int, shape: tuple[int, int] | None) -> tuple[int
 
 def _factor(name: str, images: np.ndarray) -> int:
     """What makes 8-bit codes of the numbers: 1 for those from 0 to 255, 255 for fractions; raises MnistryError."""
-    if images.dtype == np.uint8 or not images.size:
+    if not images.size:
         return 1
     if images.dtype.kind == "b":
         return 255
     if images.dtype.kind not in "iuf":
         raise MnistryError(f"{name}: images of type {images.dtype}; expected numbers")
     low, high = float(images.min()), float(images.max())
+    if images.dtype == np.uint8:
+        # Black and white may be 0 and 1.
+        return 255 if high == 1 else 1
     if not np.isfinite([low, high]).all():
         raise MnistryError(f"{name}: numbers that are not finite (NaN or infinite); expected 0 to 255, or 0 to 1")
     whole = images.dtype.kind != "f" or all((chunk == np.rint(chunk)).all() for chunk in np.array_split(images, 100))

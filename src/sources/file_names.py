@@ -1,7 +1,9 @@
 """Finding the files that a table means by its names: in a folder, without their extension, behind a prefix."""
 
+import re
 import unicodedata
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from src.sources.listing import image_files
@@ -21,6 +23,7 @@ class Names:
         """How the names are read, where they are not the files' paths."""
         self._by_name: dict[str, list[str]] | None = None
         self._indirect = False
+        self._folders_differ = False
 
     def learn(self, names: Sequence[str]) -> None:
         """Decide how all of the names are read: as paths where any of them is one, else by the files' own names.
@@ -29,6 +32,7 @@ class Names:
         """
         if any(self._direct(name) for name in names):
             return
+        self._folders_differ = len({_key(re.sub(r"[^\\/]*$", "", name)) for name in names}) > 1
         found = [(name, path) for name in names if (path := self._candidate(name))]
         if not found or 2 * len(found) < len(names):
             return
@@ -79,12 +83,33 @@ class Names:
                 place = path.relative_to(self.folder).as_posix()
                 for key in {_key(path.name), _key(path.stem)}:
                     self._by_name.setdefault(key, []).append(place)
-        last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
-        found = self._by_name.get(_key(last), [])
+        *folders, last = [
+            _key(part) for part in re.split(r"[\\/]+", name.strip("\\/")) if part not in ("", ".", "..")
+        ] or [""]
+        found = self._by_name.get(last, [])
+        if self._folders_differ or len(found) > 1:
+            # What repeats in several folders is told apart by them, whatever is before those.
+            found = _with_most_folders(found, folders)
         if self.split is None:
             return found
         splits = {path: set(map(split_of, path.split("/")[:-1])) - {None} for path in found}
         return [path for path in found if self.split in splits[path]] or [path for path in found if not splits[path]]
+
+
+def _with_most_folders(paths: Sequence[str], folders: Sequence[str]) -> list[str]:
+    """Those of the paths whose folders agree with most of the given ones, from the last on; with one at least.
+
+    folders: as `_key` gives them. All paths where none is given.
+    """
+    if not folders:
+        return list(paths)
+    agreeing: dict[int, list[str]] = {}
+    for path in paths:
+        own = [_key(part) for part in path.split("/")[:-1]]
+        pairs = zip(reversed(own), reversed(folders), strict=False)
+        agreeing.setdefault(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)), []).append(path)
+    most = max(agreeing, default=0)
+    return agreeing[most] if most else []
 
 
 def _key(name: str) -> str:

@@ -270,7 +270,7 @@ def list_all(folder: Path, description: ImagesDescription, scratch: Path, findin
     if next(image_files(folder), None):
         findings.problem(f"two layouts at once: {paths[0].name} with pixels, and image files; keep one of them")
         return ListedImages([], (), lambda _: Measured())
-    arrays = read_arrays(folder, paths, description.image_size, scratch, findings)
+    arrays = read_arrays(folder, paths, description.image_size, scratch, findings, description.label_column)
     measured = Measured()
     for each in arrays:
         measured.shapes[each.shape] += len(each.labels)

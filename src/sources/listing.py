@@ -28,6 +28,8 @@ NO_LABEL = {"nan", "<na>", "n/a", "#n/a", "null"}
 """What programs write into a table where there is nothing, in small letters."""
 LONGEST_NAME = 1000
 """Characters of a class's name."""
+MOST_FRACTIONS = 10
+"""Classes whose names are numbers with fractions; more of them are taken for measurements."""
 MAYBE_NO_LABEL = {"na", "none", "-", "?", "nan", "null"}
 """What is written where there is no label, in small letters, unless it is a class's name."""
 
@@ -161,6 +163,12 @@ def check_classes(
         findings.problem(
             f"classes {' and '.join(map(repr, names))} differ in case, zeros, spaces or invisible characters alone; "
             "use one spelling, or list both under class_names in source.yaml"
+        )
+    fractions = [name for name in class_names if re.fullmatch(r"-?[0-9]*\.[0-9]*[1-9][0-9]*", name)]
+    if len(fractions) > MOST_FRACTIONS and not stated:
+        findings.problem(
+            f"labels are numbers with fractions, such as {fractions[0]}: measurements, not classes; expected one of a "
+            "few classes per image, or all of them under class_names in source.yaml"
         )
     if len(class_names) < 2:
         findings.problem(f"1 class ({class_names[0]}); expected two or more")

@@ -3,31 +3,39 @@
 import csv
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 import numpy as np
 
 from src.errors import MnistryError
 from src.sources.listing import NO_LABEL
+from src.sources.split_names import split_of
 
 LABEL_NAMES = ("label", "labels", "class", "target", "y", "digit", "letter", "emotion", "character")
+SPLIT_NAMES = ("split", "set", "subset", "usage", "partition")
+INDEX_NAMES = ("", "unnamed: 0", "index", "id", "no", "no.")
 PIXELS_COLUMN = "pixels"
 """A column with all pixels of the image, between spaces."""
 FEWEST = 16
 """Numbers in a row from which on a table may be one of pixels: 4x4."""
-PIXEL_NAME = re.compile(r"(?:pixel|pix|px|p|x|col|column|feature|v|f)?[_ .-]?\d+(?:[x_]\d+)?")
+PIXEL_NAME = re.compile(r"(pixel|pix|px|p|x|col|column|feature|v|f)?[_ .-]?(\d+)(?:[x_](\d+))?")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of the label (None where there is none) and of the pixels. header: whether the first row is one."""
+    """The columns of the label (None where there is none), of the pixels and of the split, if any.
+
+    header: whether the first row is one.
+    """
 
     label: int | None
     pixels: list[int]
     header: bool
+    split: int | None = None
 
 
 def is_pixel_table(path: Path) -> bool:
@@ -44,47 +52,89 @@ def is_pixel_table(path: Path) -> bool:
     return named >= FEWEST and named >= len(names) - 5
 
 
-def read_pixel_table(path: Path, scratch: Path) -> tuple[np.ndarray, list[str]] | None:
-    """The rows of pixels, in an array of shape (N, D) that is memory-mapped in `scratch`, and their labels.
+def read_pixel_table(path: Path, scratch: Path, label_column: str = "") -> dict[str, tuple[np.ndarray, list[str]]]:
+    """For each split, the rows of pixels, in an array of shape (N, D) that is memory-mapped in `scratch`, and labels.
 
-    None where the table has no labels. Raises MnistryError with the line that is wrong.
+    The split is empty where no column says it; nothing is returned where the table has no labels. label_column: the one
+    that holds them, where the user says so. Raises MnistryError with the line that is wrong.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        columns = _columns(path, file)
+    labels: dict[str, list[str]] = {}
+    width = 0
+    with path.open(encoding="utf-8-sig", newline="") as file, ExitStack() as outs:
+        columns = _columns(path, file, label_column.lower())
         if columns.label is None:
-            return None
+            return {}
         file.seek(0)
-        labels: list[str] = []
-        target = scratch / f"{path.stem}.pixels"
-        width = 0
-        with target.open("wb") as out:
-            for line, label, pixels in _rows(path, file, columns):
-                if width not in (0, len(pixels)):
-                    raise MnistryError(f"{path.name}:{line}: {len(pixels)} pixels; expected {width}, as before")
-                width = len(pixels)
-                if not label or label.lower() in NO_LABEL:
-                    raise MnistryError(f"{path.name}:{line}: no label; fill it in or remove the row")
-                labels.append(label)
-                out.write(pixels.tobytes())
+        targets: dict[str, BinaryIO] = {}
+        for line, split, label, pixels in _rows(path, file, columns):
+            if width not in (0, len(pixels)):
+                raise MnistryError(f"{path.name}:{line}: {len(pixels)} pixels; expected {width}, as before")
+            width = len(pixels)
+            if not label or label.lower() in NO_LABEL:
+                raise MnistryError(f"{path.name}:{line}: no label; fill it in or remove the row")
+            if split not in targets:
+                targets[split] = outs.enter_context(_target(path, scratch, split).open("wb"))
+            labels.setdefault(split, []).append(label)
+            targets[split].write(pixels.tobytes())
     if not labels:
         raise MnistryError(f"{path.name}: a header without rows; expected one row per image")
-    return np.memmap(target, np.float32, "r", shape=(len(labels), width)), labels
+    return {
+        split: (np.memmap(_target(path, scratch, split), np.float32, "r", shape=(len(each), width)), each)
+        for split, each in labels.items()
+    }
 
 
-def _columns(path: Path, file: TextIO) -> Columns:
+def _target(path: Path, scratch: Path, split: str) -> Path:
+    return scratch / f"{path.stem}.{split}.pixels"
+
+
+def _columns(path: Path, file: TextIO, label_column: str) -> Columns:
     rows = list(zip(range(200), csv.reader(file), strict=False))
     if not rows:
         raise MnistryError(f"{path.name}: empty; expected one row per image")
     names = [cell.strip().lower() for cell in rows[0][1]]
-    labels = [i for i, name in enumerate(names) if name in LABEL_NAMES]
+    if all(re.fullmatch(r"[0-9.]+", name) for name in names):
+        return _headless(path, [row for _, row in rows])
+    labels = [i for i, name in enumerate(names) if name in ((label_column,) if label_column else LABEL_NAMES)]
+    splits = [i for i, name in enumerate(names) if name in SPLIT_NAMES and i not in labels]
+    if len(labels) > 1:
+        listed = ", ".join(names[i] for i in labels)
+        raise MnistryError(
+            f"{path.name}: columns {listed} may each be the label; name one in source.yaml, label_column"
+        )
     if PIXELS_COLUMN in names:
-        return Columns(labels[0] if labels else None, [names.index(PIXELS_COLUMN)], header=True)
-    if not all(re.fullmatch(r"[0-9.]+", name) for name in names):
-        if len(labels) > 1:
-            raise MnistryError(f"{path.name}: columns {', '.join(names[i] for i in labels)} may each be the label")
+        pixels = [names.index(PIXELS_COLUMN)]
+    else:
         pixels = [i for i, name in enumerate(names) if PIXEL_NAME.fullmatch(name) and i not in labels]
-        return Columns(labels[0] if labels else None, pixels, header=True)
-    return _headless(path, [row for _, row in rows])
+        pixels = _in_order(path, {i: names[i] for i in pixels})
+    others = [i for i, name in enumerate(names) if i not in (*pixels, *splits) and name not in INDEX_NAMES]
+    if not labels and (others or label_column):
+        listed = ", ".join(repr(names[i]) for i in others) or "pixels alone"
+        raise MnistryError(
+            f"{path.name}: which column is the label? besides pixels, there are {listed}; name it in source.yaml, "
+            "label_column"
+        )
+    return Columns(labels[0] if labels else None, pixels, header=True, split=splits[0] if splits else None)
+
+
+def _in_order(path: Path, names: dict[int, str]) -> list[int]:
+    """The columns of the pixels in the order of their numbers, or of row and column; raises MnistryError for a gap.
+
+    names: of each column. Spreadsheets and data frames may have sorted them as text: pixel0, pixel1, pixel10.
+    """
+    parts = {i: match.groups() for i, name in names.items() if (match := PIXEL_NAME.fullmatch(name))}
+    if len({(prefix, second is None) for prefix, _, second in parts.values()}) > 1:
+        return list(names)
+    places = {i: (int(first), int(second or 0)) for i, (_, first, second) in parts.items()}
+    ordered = sorted(names, key=lambda i: places[i])
+    rows, columns = (sorted({place[axis] for place in places.values()}) for axis in (0, 1))
+    expected = [(row, column) for row in range(rows[0], rows[-1] + 1) for column in range(columns[0], columns[-1] + 1)]
+    if [places[i] for i in ordered] != expected:
+        raise MnistryError(
+            f"{path.name}: {len(names)} columns of pixels from {names[ordered[0]]} to {names[ordered[-1]]}; expected "
+            "each number once, without gaps"
+        )
+    return ordered
 
 
 def _headless(path: Path, rows: list[list[str]]) -> Columns:
@@ -108,8 +158,8 @@ def _is_square(count: int) -> bool:
     return isqrt(count) ** 2 == count
 
 
-def _rows(path: Path, file: TextIO, columns: Columns) -> Iterator[tuple[int, str, np.ndarray]]:
-    """Each row's line, label and pixels, float32."""
+def _rows(path: Path, file: TextIO, columns: Columns) -> Iterator[tuple[int, str, str, np.ndarray]]:
+    """Each row's line, split, label and pixels, float32."""
     reader = csv.reader(file)
     start, width = columns.pixels[0], 0
     adjacent = columns.pixels == list(range(start, start + len(columns.pixels)))
@@ -131,4 +181,9 @@ def _rows(path: Path, file: TextIO, columns: Columns) -> Iterator[tuple[int, str
                 pixels = np.array(cells, dtype=np.float32)
         except ValueError:
             raise MnistryError(f"{path.name}:{reader.line_num}: a pixel that is not a number; fix the row") from None
-        yield reader.line_num, row[columns.label].strip(), pixels
+        split = "" if columns.split is None else split_of(row[columns.split])
+        if split is None:
+            raise MnistryError(
+                f"{path.name}:{reader.line_num}: split {row[columns.split or 0]!r}; expected train, validation or test"
+            )
+        yield reader.line_num, split, row[columns.label].strip(), pixels

@@ -9,19 +9,36 @@ WORDS: dict[str, SplitName] = {
     "val": "validation", "valid": "validation", "validate": "validation", "validation": "validation",
     "valset": "validation", "dev": "validation",
     "test": "test", "testing": "test", "testset": "test", "tst": "test",
+    "훈련": "train", "학습": "train", "검증": "validation", "테스트": "test", "시험": "test",
+    "訓練": "train", "学習": "train", "検証": "validation", "テスト": "test",
+    "训练": "train", "训练集": "train", "验证": "validation", "验证集": "validation", "测试": "test", "测试集": "test",
+    "entrenamiento": "train", "entrainement": "train", "entraînement": "train", "prueba": "test",
 }  # fmt: skip
-UNLABELLED = {"pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled", "unknown"}
+UNLABELLED = {
+    "eval",
+    "evaluation",
+    "holdout",
+    "pred",
+    "predict",
+    "prediction",
+    "predictions",
+    "unlabeled",
+    "unlabelled",
+    "unknown",
+}
 """Words in the names of folders whose images have no labels."""
 WHATEVER = {
     "image", "images", "img", "imgs", "data", "dataset", "all", "picture", "pictures", "photo", "photos", "set",
-    "part", "batch", "fold", "chunk", "mask", "masks", "label", "labels", "annotation", "annotations",
+    "part", "batch", "fold", "chunk", "mask", "masks", "label", "labels", "annotation", "annotations", "gt", "ground",
+    "truth", "groundtruth", "segmentation", "jpeg", "jpg", "png", "object", "class", "input", "inputs", "target",
+    "targets",
 }  # fmt: skip
 """Words that say nothing about a folder's images."""
 
 
 def words_of(name: str) -> list[str]:
     """The words of a name, in small letters: `train` and `images` of train_images, TrainImages and train-images2."""
-    return re.findall(r"[^\W\d_]+", re.sub("([a-z])([A-Z])", r"\1 \2", name).lower())
+    return re.findall(r"[^\W\d_]+", re.sub("([a-z])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3 \2\4", name).lower())
 
 
 def split_of(name: str) -> SplitName | None:

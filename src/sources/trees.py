@@ -190,7 +190,9 @@ class _Tree:
     def _are_classes(self, folders: Sequence[Path]) -> bool:
         """Whether any of the folders of images may be named after its class."""
         names = [folder.name for folder in folders]
-        if len(names) < 2 or not all(split_of(name) or says_no_class(name) for name in names):
+        splits = {split_of(name) for name in names} - {None}
+        # An odd folder next to train/ and test/ doesn't make classes of them.
+        if len(splits) < 2 and (len(names) < 2 or not all(split_of(name) or says_no_class(name) for name in names)):
             return True
         table = next((self.name(path) for path in sorted(self.folder.rglob("*")) if is_table(path)), None)
         labels = (

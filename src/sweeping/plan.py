@@ -42,6 +42,10 @@ class Plan:
     combinations: int
 
 
+MOST_RUNS = 10_000
+"""Combinations that are looked at: each has its params checked and, if it runs, a clone."""
+
+
 def plan_runs(options: Sequence[str], params_yaml: str, path: Path) -> Plan:
     """The runs that the options ask for, in their order, the last option's values changing first.
 
@@ -53,6 +57,8 @@ def plan_runs(options: Sequence[str], params_yaml: str, path: Path) -> Plan:
     """
     swept = _check_options(options, yaml.safe_load(params_yaml), path)
     combinations = [point[str(path)] for point in get_hydra_sweeps({str(path): [*options]})]
+    if not 0 < len(combinations) <= MOST_RUNS:
+        raise MnistryError(f"-S: {len(combinations):,} combinations of values; expected 1 to {MOST_RUNS:,}")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, path.name)
         file.write_text(params_yaml, "utf-8")
