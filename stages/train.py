@@ -14,7 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from src.augmentation import make_augmentation
-from src.batches import Subset, load_subsets, steps_per_epoch
+from src.batches import Subset, load_subsets, steps_per_epoch, validation_split
 from src.checkpoints import Classifier, save_classifier
 from src.datasets import DatasetInfo, load_info
 from src.devices import arithmetic, choose_device, choose_precision, describe_device, place
@@ -22,7 +22,7 @@ from src.errors import MnistryError, describe_error
 from src.familiarity import Familiarity, choose_references, fit_familiarity
 from src.models import build_model, count_parameters
 from src.outputs import check_room
-from src.params import Params, read_params
+from src.params import Params, Train, read_params
 from src.progress import Epoch
 from src.resuming import Checkpoint, loaded_code, open_checkpoint, training_key
 from src.runtime import prepare_process
@@ -46,11 +46,11 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     dataset, recipe = load_info(normalized), params.recipe
     model = place(build_model(params.model, recipe, dataset), device)
     precision = choose_precision(params.train.precision, device, model)
-    train, validation = load_subsets(normalized, dataset, params.train.validation_fraction, params.seed, device)
+    train, validation = load_subsets(normalized, dataset, params.train, params.seed, device)
     log(
         f"{params.model}: {count_parameters(model):,} parameters on {describe_device(device)} "
         f"in {str(precision).removeprefix('torch.')}, {len(train)} training and {len(validation)} validation images"
-        + (" of the source's own validation split" if "validation" in dataset.sha256 else "")
+        + held_out_from(dataset, params.train)
     )
     machine = arithmetic(device, precision)
     log(f"the same bytes come again with {', '.join(f'{name} {value}' for name, value in machine.items())}")
@@ -85,6 +85,14 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
         save_classifier(classifier, Classifier(model, params.model, recipe, dataset, familiarity_of(train)))
         write_json(train_json, train_metrics(history, count_parameters(model)))
     checkpoint.remove()
+
+
+def held_out_from(dataset: DatasetInfo, options: Train) -> str:
+    """Where the validation images come from, as the end of a line; nothing where it is as most expect it."""
+    if options.folds:
+        unused = "; the source's own validation split is not used" if "validation" in dataset.sha256 else ""
+        return f", which are fold {options.fold} of {options.folds}{unused}"
+    return " of the source's own validation split" if validation_split(dataset, options) == "validation" else ""
 
 
 def familiarity_of(train: Subset) -> Familiarity | None:

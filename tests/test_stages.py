@@ -261,6 +261,14 @@ def test_training_without_validation_leaves_its_figures_out(project, normalized,
     assert rows(project / "history.csv")[0]["validation_loss"] == ""
 
 
+def test_training_says_which_fold_it_holds_out(project, normalized, write_params, capsys):
+    """With the number of its images, a fifth of 1,438."""
+    write_params(train__folds=5, train__fold=2, models__mlp__epochs=1)
+    train.main(normalized, project / "c.safetensors", project / "train.json", project / "history.csv")
+    output = capsys.readouterr().out
+    assert "1150 training and 288 validation images, which are fold 2 of 5\n" in output
+
+
 def run(project, *arguments):
     """Run a module of ours in the folder; the finished process."""
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
