@@ -10,11 +10,11 @@ from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
 from src.errors import MnistryError
+from src.predictions import COLUMNS
 
 SIGNIFICANCE = 0.05
 """A smaller p is said to be no chance: of two classifiers that are equally good, at most 5 % of pairs get one."""
 RESAMPLES = 2000
-COLUMNS = ("image", "file", "actual", "predicted", "probability", "probability_of_actual")
 
 
 @dataclass(frozen=True)

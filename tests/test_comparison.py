@@ -5,7 +5,6 @@ import pytest
 from sklearn import metrics
 
 from src.comparison import (
-    COLUMNS,
     Predictions,
     bootstrap_differences,
     compare_predictions,
@@ -19,6 +18,7 @@ from src.comparison import (
 from src.errors import MnistryError
 from src.plots.base import save
 from src.plots.comparison import disagreements, disagreements_figure
+from src.predictions import COLUMNS
 
 
 def predictions(actual, predicted, probability=0.8, of_actual=None):
