@@ -51,7 +51,9 @@ def simulate(generator: np.random.Generator, actual: np.ndarray, easiness: np.nd
     """Predictions of one classifier. actual: int64, shape (N,). easiness: the label's logit is around it."""
     probability = 1 / (1 + np.exp(-easiness - generator.normal(0, 1.5, len(actual))))
     predicted = np.where(probability > 0.5, actual, (actual + 1) % CLASSES)
-    return Predictions(actual, actual, predicted, np.maximum(probability, 1 - probability), probability)
+    return Predictions(
+        actual, actual, predicted, np.maximum(probability, 1 - probability), probability, np.arange(len(actual))
+    )
 
 
 def power(generator: np.random.Generator, images: int, discordant: float, difference: float, pairs: int) -> float:

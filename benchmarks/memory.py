@@ -55,7 +55,8 @@ def peak_of_training(shape: tuple[int, int, int], count: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         write_random_images(Path(folder, "normalized"), shape, count)
         Path(folder, "params.yaml").write_text(yaml.safe_dump(params))
-        command = [sys.executable, "-m", "stages.train", "normalized", "classifier", "train.json", "history.csv"]
+        outputs = ("classifier", "train.json", "history.csv", "validation.csv")
+        command = [sys.executable, "-m", "stages.train", "normalized", *outputs]
         environment = os.environ | {"PYTHONPATH": str(project)}
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from src.datasets import DatasetInfo, load_split
-from src.splits import stratified_split
+from src.params import Train
+from src.splits import stratified_fold, stratified_split
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,29 @@ class Subset:
             yield self.images.index_select(0, indices), self.labels.index_select(0, indices)
 
 
+def validation_split(dataset: DatasetInfo, options: Train) -> Literal["train", "validation"]:
+    """The split that the images to validate on are of: the source's own validation split, if there are no folds."""
+    return "validation" if "validation" in dataset.sha256 and not options.folds else "train"
+
+
 def load_subsets(
-    folder: Path, dataset: DatasetInfo, validation_fraction: float, seed: int, device: torch.device
+    folder: Path, dataset: DatasetInfo, options: Train, seed: int, device: torch.device
 ) -> tuple[Subset, Subset]:
     """The images to train on and those to validate on, out of the normalized dataset in `folder`.
 
-    Those to validate on are the source's own validation split where it has one; else `validation_fraction` of each
-    class of the training split, drawn from the seed. On the CPU, all images stay in their memory-mapped files.
+    Those to validate on are a fold of the training split where the options ask for folds; else the source's own
+    validation split where it has one; else a fraction of each class of the training split. Folds and fraction are
+    drawn from the seed. On the CPU, all images stay in their memory-mapped files.
     """
     images, labels = load_split(folder, "train", dataset)
-    if "validation" in dataset.sha256:
+    if validation_split(dataset, options) == "validation":
         own = load_split(folder, "validation", dataset)
         return make_subset(images, labels, device), make_subset(*own, device)
     draw = np.random.default_rng(seed)
-    kept, held_out = stratified_split(labels, validation_fraction, draw, dataset.class_names)
+    if options.folds:
+        kept, held_out = stratified_fold(labels, options.folds, options.fold, draw, dataset.class_names)
+    else:
+        kept, held_out = stratified_split(labels, options.validation_fraction, draw, dataset.class_names)
     train = make_subset(images, labels, device, kept)
     return train, replace(train, indices=torch.from_numpy(held_out))
 

@@ -10,11 +10,11 @@ from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
 from src.errors import MnistryError
+from src.predictions import COLUMNS
 
 SIGNIFICANCE = 0.05
 """A smaller p is said to be no chance: of two classifiers that are equally good, at most 5 % of pairs get one."""
 RESAMPLES = 2000
-COLUMNS = ("image", "file", "actual", "predicted", "probability", "probability_of_actual")
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Predictions:
     """What a predictions.csv holds, a row per image, in order.
 
     files, actual, predicted: strings. probability (of the predicted class), probability_of_actual: float64, in [0, 1].
+    images: int64, each one's index in its split.
     """
 
     files: np.ndarray
@@ -29,6 +30,7 @@ class Predictions:
     predicted: np.ndarray
     probability: np.ndarray
     probability_of_actual: np.ndarray
+    images: np.ndarray
 
     @property
     def right(self) -> np.ndarray:
@@ -85,10 +87,11 @@ def read_predictions(text: str, name: str) -> Predictions:
         raise MnistryError(f"{name}: expected rows of {', '.join(COLUMNS)}; an older mnistry's? Run `dvc repro`")
     files, actual, predicted = (np.array([row[key] for row in rows], dtype=object) for key in COLUMNS[1:4])
     try:
-        probabilities = [np.array([float(row[key]) for row in rows]) for key in COLUMNS[4:]]
+        probability, of_actual = (np.array([float(row[key]) for row in rows]) for key in COLUMNS[4:])
+        images = np.array([int(row["image"]) for row in rows])
     except (TypeError, ValueError) as error:
-        raise MnistryError(f"{name}: expected numbers as probabilities ({error}); run `dvc repro`") from None
-    return Predictions(files, actual, predicted, *probabilities)
+        raise MnistryError(f"{name}: expected numbers as probabilities and images ({error}); run `dvc repro`") from None
+    return Predictions(files, actual, predicted, probability, of_actual, images)
 
 
 def describe_mismatch(first: Predictions, second: Predictions) -> str | None:

@@ -27,10 +27,27 @@ class Normalize(Section):
     method: Literal["standard", "half", "unit"]
 
 
+def _more_than_one(folds: int) -> int:
+    if folds == 1:
+        raise ValueError("one fold would leave no images to train on; expected 0 (none), or 2 and more")
+    return folds
+
+
+def _one_of_the_folds(fold: int, info: ValidationInfo) -> int:
+    folds = info.data.get("folds")
+    if folds == 0 and fold:
+        raise ValueError("train.folds is 0, so there are no folds; expected 0, or train.folds above it")
+    if folds and fold >= folds:
+        raise ValueError(f"train.folds is {folds}; expected 0 to {folds - 1}")
+    return fold
+
+
 class Train(Section):
     """What training is like for every model."""
 
     validation_fraction: Fraction
+    folds: Annotated[int, Field(ge=0, le=10**9), AfterValidator(_more_than_one)]
+    fold: Annotated[int, Field(ge=0), AfterValidator(_one_of_the_folds)]
     class_weights: Literal["none", "balanced"]
     precision: Literal["auto", "float32", "bfloat16"]
 

@@ -26,3 +26,25 @@ def stratified_split(
         count = min(max(round(len(members) * fraction), 1), len(members) - 1)
         held_out[generator.permutation(members)[:count]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def stratified_fold(
+    labels: np.ndarray, folds: int, fold: int, generator: np.random.Generator, class_names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices kept and indices held out, both ascending, with fold number `fold` of `folds` held out.
+
+    labels: int64, shape (N,), of `class_names`. With generators of the same seed, each image is in exactly one fold;
+    the folds' sizes differ by one at most, and so do their images of each class. Raises MnistryError where a class has
+    fewer images than there are folds.
+    """
+    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
+        if count < folds:
+            raise MnistryError(
+                f"class {class_names[label]!r} has {count} training image{'s' if count > 1 else ''}: too few for "
+                f"{folds} folds; add images, leave the class out or set train.folds to {count if count > 1 else 0}"
+            )
+    # Class by class, so that every folds-th image of this order has its share of each.
+    order = np.concatenate([generator.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)])
+    held_out = np.zeros(len(labels), dtype=bool)
+    held_out[order[fold::folds]] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)

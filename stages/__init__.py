@@ -3,13 +3,11 @@
 import src.start  # noqa: F401  # Ctrl+C ends with a line from here on.
 
 # isort: split
-import csv
 import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from src.errors import exit_on_error, one_line
 from src.outputs import writing
@@ -37,22 +35,3 @@ def write_json(path: Path, metrics: Mapping[str, float | int]) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
-
-
-def significant(value: float) -> float:
-    """A loss or a probability with five significant digits: all that different processors agree on."""
-    return float(f"{value:.5g}")
-
-
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows that `dvc plots` reads."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_rows(path, rows)
-
-
-def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -1,7 +1,6 @@
 """Measure the classifier on the test split, which nothing else reads."""
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from tqdm import tqdm
 
 from src.checkpoints import load_classifier
 from src.classification import load_test_split
+from src.csv_files import significant, write_csv
 from src.datasets import load_files, load_labels
 from src.devices import choose_device, describe_device, place
 from src.evaluation import Evaluation, class_rows, confusion_rows, evaluate_predictions, summary_metrics
@@ -18,8 +18,9 @@ from src.outputs import whole_folder
 from src.params import read_params
 from src.plots.base import save_all
 from src.plots.results import result_figures
+from src.predictions import write_predictions
 from src.runtime import prepare_process
-from stages import log, run_stage, significant, write_csv, write_json
+from stages import log, run_stage, write_json
 
 
 def main(
@@ -42,7 +43,8 @@ def main(
     evaluation = evaluate_predictions(labels, probabilities, loaded.dataset.class_names)
     summary = write_metrics(evaluation, load_labels(normalized, "train", loaded.dataset), metrics)
     files = load_files(normalized, "test", len(labels))
-    write_csv(predictions_csv, prediction_rows(evaluation, files))
+    names = loaded.dataset.class_names
+    write_predictions(predictions_csv, range(len(files)), files, labels, probabilities, names)
     with whole_folder(figures) as folder:
         save_all(result_figures(evaluation, images, files, read_history(history_csv), params.figures), folder)
     if not evaluation.errors:
@@ -64,24 +66,6 @@ def write_metrics(evaluation: Evaluation, train_labels: np.ndarray, folder: Path
     calibration = [row | {"confidence": significant(row["confidence"])} for row in evaluation.calibration]
     write_csv(folder / "calibration.csv", calibration)
     return summary
-
-
-def prediction_rows(evaluation: Evaluation, files: Sequence[str]) -> list[dict[str, str | float | int]]:
-    """One row per test image: its number and file, its class, the predicted one, and the probabilities of both."""
-    names = evaluation.class_names
-    return [
-        {
-            "image": i,
-            "file": files[i],
-            "actual": names[actual],
-            "predicted": names[predicted],
-            "probability": significant(row[predicted]),
-            "probability_of_actual": significant(row[actual]),
-        }
-        for i, (actual, predicted, row) in enumerate(
-            zip(evaluation.labels, evaluation.predicted, evaluation.probabilities, strict=True)
-        )
-    ]
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

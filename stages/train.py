@@ -14,20 +14,23 @@ from torch import nn
 from tqdm import tqdm
 
 from src.augmentation import make_augmentation
-from src.batches import Subset, load_subsets, steps_per_epoch
+from src.batches import Subset, load_subsets, steps_per_epoch, validation_split
 from src.checkpoints import Classifier, save_classifier
-from src.datasets import DatasetInfo, load_info
+from src.csv_files import significant
+from src.datasets import DatasetInfo, load_files, load_info
 from src.devices import arithmetic, choose_device, choose_precision, describe_device, place
 from src.errors import MnistryError, describe_error
 from src.familiarity import Familiarity, choose_references, fit_familiarity
+from src.inference import BATCH_SIZE, class_probabilities
 from src.models import build_model, count_parameters
 from src.outputs import check_room
-from src.params import Params, read_params
+from src.params import Params, Train, read_params
+from src.predictions import write_predictions
 from src.progress import Epoch
 from src.resuming import Checkpoint, loaded_code, open_checkpoint, training_key
 from src.runtime import prepare_process
 from src.training import DivergedError, balanced_weights, fit, learns_from_one_image
-from stages import log, run_stage, significant, write_json
+from stages import log, run_stage, write_json
 
 FEW_STEPS = 400
 """The recipes are made for MNIST's 445 steps per epoch; with fewer than this in all, every model underfits."""
@@ -37,8 +40,11 @@ UNEQUAL = 10
 """Class weights are suggested where the commonest class has this many times the images of the rarest."""
 
 
-def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path) -> None:
-    """Write the trained `classifier`, its last epoch's metrics and the `history` of all epochs."""
+def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path, validation_csv: Path) -> None:
+    """Write the trained `classifier`, its last epoch's metrics, the history of all epochs, and validation predictions.
+
+    validation_csv: a row per image that was held out; none without such images.
+    """
     params = read_params()
     device = choose_device(params.device)
     prepare_process()
@@ -46,11 +52,11 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     dataset, recipe = load_info(normalized), params.recipe
     model = place(build_model(params.model, recipe, dataset), device)
     precision = choose_precision(params.train.precision, device, model)
-    train, validation = load_subsets(normalized, dataset, params.train.validation_fraction, params.seed, device)
+    train, validation = load_subsets(normalized, dataset, params.train, params.seed, device)
     log(
         f"{params.model}: {count_parameters(model):,} parameters on {describe_device(device)} "
         f"in {str(precision).removeprefix('torch.')}, {len(train)} training and {len(validation)} validation images"
-        + (" of the source's own validation split" if "validation" in dataset.sha256 else "")
+        + held_out_from(dataset, params.train)
     )
     machine = arithmetic(device, precision)
     log(f"the same bytes come again with {', '.join(f'{name} {value}' for name, value in machine.items())}")
@@ -62,6 +68,7 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
         log(f"hint: {hint}")
     check_room(classifier, sum(tensor.nbytes for tensor in model.state_dict().values()))
     check_room(train_json, 0)
+    check_room(validation_csv, 0)
     checkpoint = open_checkpoint(training_key(key_inputs(params, dataset, machine)), log)
     if checkpoint.epochs:
         done = f"epoch {checkpoint.epochs[-1].number}/{recipe.epochs}, kept in {checkpoint.path}"
@@ -84,7 +91,17 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
             log(f"warning: {warning}")
         save_classifier(classifier, Classifier(model, params.model, recipe, dataset, familiarity_of(train)))
         write_json(train_json, train_metrics(history, count_parameters(model)))
+        files = load_files(normalized, validation_split(dataset, params.train), len(validation.labels))
+        predict_validation(model, validation, files, dataset, validation_csv)
     checkpoint.remove()
+
+
+def held_out_from(dataset: DatasetInfo, options: Train) -> str:
+    """Where the validation images come from, as the end of a line; nothing where it is as most expect it."""
+    if options.folds:
+        unused = "; the source's own validation split is not used" if "validation" in dataset.sha256 else ""
+        return f", which are fold {options.fold} of {options.folds}{unused}"
+    return " of the source's own validation split" if validation_split(dataset, options) == "validation" else ""
 
 
 def familiarity_of(train: Subset) -> Familiarity | None:
@@ -92,6 +109,19 @@ def familiarity_of(train: Subset) -> Familiarity | None:
     chosen = train.indices[torch.from_numpy(choose_references(len(train)))]
     images, _ = next(train.gather(chosen, len(chosen)))
     return fit_familiarity(images.cpu().numpy())
+
+
+def predict_validation(
+    model: nn.Module, validation: Subset, files: Sequence[str], dataset: DatasetInfo, path: Path
+) -> None:
+    """Write the trained model's predictions for the validation images, if any.
+
+    files: what the images of the split are called that they are of.
+    """
+    batches = (images for images, _ in validation.gather(validation.indices, BATCH_SIZE))
+    probabilities = class_probabilities(model, batches, len(validation))
+    labels = validation.labels.cpu()[validation.indices].numpy()
+    write_predictions(path, validation.indices.numpy(), files, labels, probabilities, dataset.class_names)
 
 
 def key_inputs(params: Params, dataset: DatasetInfo, machine: Mapping[str, str]) -> dict[str, Any]:

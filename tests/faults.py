@@ -119,9 +119,9 @@ def kill(copy: Copy, draw: random.Random) -> list[str]:
 def no_memory(copy: Copy, draw: random.Random) -> list[str]:
     """Let training run with a limit on its memory."""
     limit = draw.randrange(200_000, 3_000_000)
-    run = copy.start("sh", "-c", f"ulimit -v {limit}; exec python -m stages.train data/normalized/digits c t h")
+    run = copy.start("sh", "-c", f"ulimit -v {limit}; exec python -m stages.train data/normalized/digits c t h v")
     output, _ = run.communicate(timeout=120)
-    for name in "cth":
+    for name in "cthv":
         (copy.folder / name).unlink(missing_ok=True)
     problems = [] if run.returncode == 0 or "error: " in output else [f"no error: {output[-300:]}"]
     return problems + (["a traceback"] if "Traceback" in output else []) + copy.check()

@@ -1,11 +1,12 @@
 """Which classifier is better: SciPy's statistics against the literature's examples, and the words."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn import metrics
 
 from src.comparison import (
-    COLUMNS,
     Predictions,
     bootstrap_differences,
     compare_predictions,
@@ -19,6 +20,7 @@ from src.comparison import (
 from src.errors import MnistryError
 from src.plots.base import save
 from src.plots.comparison import disagreements, disagreements_figure
+from src.predictions import COLUMNS
 
 
 def predictions(actual, predicted, probability=0.8, of_actual=None):
@@ -26,7 +28,7 @@ def predictions(actual, predicted, probability=0.8, of_actual=None):
     actual, predicted = (np.array(list(classes), dtype=object) for classes in (actual, predicted))
     files = np.array([f"{i}.png" for i in range(len(actual))], dtype=object)
     of_actual = np.where(actual == predicted, probability, 0.1) if of_actual is None else np.asarray(of_actual)
-    return Predictions(files, actual, predicted, np.full(len(files), probability), of_actual)
+    return Predictions(files, actual, predicted, np.full(len(files), probability), of_actual, np.arange(len(files)))
 
 
 def test_mcnemar_test_is_the_literatures():
@@ -127,7 +129,7 @@ def test_other_files_are_described():
         (["1.png", "0.png"], "the same files in another order"),
         (["0.png", "9.png"], "such as 1.png"),
     ):
-        other = Predictions(np.array(files, dtype=object), ours.actual, ours.predicted, ours.probability, ours.losses)
+        other = replace(ours, files=np.array(files, dtype=object))
         assert words in str(describe_mismatch(ours, other))
 
 

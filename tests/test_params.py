@@ -76,6 +76,9 @@ def test_recipe_is_the_chosen_models(params):
         ("models__cnn__channels", [], r"models\.cnn\.channels is \[\]; expected at least 1 item"),
         ("models__cnn__kernel_size", 0, r"models\.cnn\.kernel_size is 0; expected a number of at least 1"),
         ("train__validation_fraction", 1, r"train\.validation_fraction is 1; expected a number below 1"),
+        ("train__folds", 1, r"train\.folds is 1; one fold would leave no images .* expected 0 \(none\), or 2 and more"),
+        ("train__folds", -1, r"train\.folds is -1; expected a number of at least 0"),
+        ("train__fold", 1, r"train\.fold is 1; train\.folds is 0, so there are no folds; expected 0"),
         ("normalize", "half", r"normalize is 'half'; expected a mapping"),
         ("normalize__method", "standart", r"did you mean standard\?"),
         ("device", "GPU", r"device is 'GPU'; expected auto or a device such as cpu, cuda or cuda:1"),
@@ -92,6 +95,13 @@ def test_wrong_value_is_named_with_what_was_expected(write_params, key, value, e
         read_params(path)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
+
+
+def test_fold_is_one_of_the_folds(write_params):
+    """They are counted from 0."""
+    assert read_params(write_params(train__folds=5, train__fold=4)).train.fold == 4
+    with pytest.raises(MnistryError, match=r"train\.fold is 5; train\.folds is 5; expected 0 to 4$"):
+        read_params(write_params(train__fold=5))
 
 
 @pytest.mark.parametrize("name", ["emnist_letters", "2024-05.flowers", "花", "हिन्दी", "e\u0301te\u0301"])

@@ -342,9 +342,8 @@ def test_killed_repro_goes_on_where_it_was(clone):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    outputs = [
-        clone.path / name for name in ("models/classifier.safetensors", "metrics/train.json", "metrics/history.csv")
-    ]
+    names = ("models/classifier.safetensors", "metrics/train.json", "metrics/history.csv", "data/validation.csv")
+    outputs = [clone.path / name for name in names]
     results = []
     for command, resumed in ((("repro",), True), (("repro", "--force", "--single-item", "train"), False)):
         output = clone.dvc(*command)

@@ -76,7 +76,7 @@ def test_faults_of_ours_keep_their_traceback():
 def test_libraries_that_memory_lacks_for_end_a_stage_with_a_line():
     """It happens while torch is loaded, before the stage begins."""
     result = subprocess.run(
-        [sys.executable, "-m", "stages.train", *"abcd"], cwd=PROJECT, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "stages.train", *"abcde"], cwd=PROJECT, capture_output=True, text=True, check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20)),
     )  # fmt: skip
     assert result.returncode == 1

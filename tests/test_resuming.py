@@ -232,7 +232,7 @@ KILLS = {
 
 def run_training(project, normalized, kill, environment=None):
     """Train in a process of its own; its exit status and what it prints."""
-    outputs = [project / "out" / name for name in ("classifier.safetensors", "train.json", "history.csv")]
+    outputs = [project / "out" / name for name in ("classifier.safetensors", "train.json", "history.csv", "v.csv")]
     command = [sys.executable, "-c", RUN.format(kill=kill), normalized, *outputs]
     settings = os.environ | {"PYTHONPATH": str(PROJECT)} | (environment or {})
     result = subprocess.run(command, cwd=project, env=settings, capture_output=True, text=True, check=False)
@@ -268,7 +268,9 @@ def test_training_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, digits
     # What the killed write left is whatever a process that still writes could have: it is removed after a month.
     assert [path.suffix for path in (tmp_path / "checkpoints").iterdir()] == [".partial"]
     resumed = {path.name: path.read_bytes() for path in folder.iterdir()}
-    train.main(digits, folder / "classifier.safetensors", folder / "train.json", folder / "history.csv")
+    train.main(
+        digits, folder / "classifier.safetensors", folder / "train.json", folder / "history.csv", folder / "v.csv"
+    )
     assert "goes on" not in capsys.readouterr().out
     assert resumed == {path.name: path.read_bytes() for path in folder.iterdir()}
     assert json.loads(resumed["train.json"])["epochs"] == 4
@@ -276,7 +278,7 @@ def test_training_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, digits
 
 def test_other_inputs_start_afresh(tmp_path, digits, write_params, monkeypatch, capsys, every_epoch):
     """Seed, params, number of threads: another key. The same ones: the training goes on."""
-    outputs = (tmp_path / "c.safetensors", tmp_path / "train.json", tmp_path / "history.csv")
+    outputs = (tmp_path / "c.safetensors", tmp_path / "train.json", tmp_path / "history.csv", tmp_path / "v.csv")
 
     def failing(*_):
         raise OSError(28, "No space left on device", "models/classifier.safetensors")
@@ -302,7 +304,7 @@ def test_other_inputs_start_afresh(tmp_path, digits, write_params, monkeypatch, 
 
 def test_a_full_disk_at_the_end_loses_nothing(tmp_path, digits, monkeypatch, capsys):
     """Though no ten seconds had gone by, the last epoch is in the checkpoint, and the next run only writes."""
-    outputs = (tmp_path / "c.safetensors", tmp_path / "train.json", tmp_path / "history.csv")
+    outputs = (tmp_path / "c.safetensors", tmp_path / "train.json", tmp_path / "history.csv", tmp_path / "v.csv")
 
     def full_disk(path, *_):
         raise OSError(28, "No space left on device", str(path))
@@ -328,7 +330,7 @@ def test_a_full_disk_at_the_end_loses_nothing(tmp_path, digits, monkeypatch, cap
 def test_diverged_training_leaves_no_checkpoint(tmp_path, digits, write_params, every_epoch, monkeypatch):
     """It would diverge again; no classifier either, and the error says what to do."""
     write_params(model="mlp", models__mlp__learning_rate=1e30)
-    outputs = (tmp_path / "c.safetensors", tmp_path / "train.json", tmp_path / "history.csv")
+    outputs = (tmp_path / "c.safetensors", tmp_path / "train.json", tmp_path / "history.csv", tmp_path / "v.csv")
     with pytest.raises(MnistryError) as error:
         train.main(digits, *outputs)
     message = str(error.value)
@@ -360,11 +362,11 @@ def test_no_path_is_part_of_the_key(tmp_path, digits, monkeypatch, capsys, every
     with monkeypatch.context() as patch:
         patch.setattr(train, "save_classifier", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            train.main(digits, *(tmp_path / name for name in ("a", "b", "c")))
+            train.main(digits, *(tmp_path / name for name in ("a", "b", "c", "d")))
     copy = tmp_path / "copy"
     copy.mkdir()
     (copy / "params.yaml").write_bytes((tmp_path / "params.yaml").read_bytes())
     digits.rename(copy / "normalized")
     monkeypatch.chdir(copy)
-    train.main(Path("normalized"), *map(Path, "abc"))
+    train.main(Path("normalized"), *map(Path, "abcd"))
     assert "training goes on after epoch 4/4" in capsys.readouterr().out

@@ -14,12 +14,15 @@ from PIL import Image
 from tqdm import tqdm
 
 from src.batches import Subset
-from src.datasets import load_info
+from src.checkpoints import load_classifier
+from src.csv_files import significant
+from src.datasets import load_files, load_info
 from src.errors import MnistryError
+from src.inference import class_probabilities
 from src.models import build_model
 from src.params import MODELS
 from src.progress import Epoch, Score
-from stages import check, download, evaluate, normalize, run_stage, significant, train, write_json
+from stages import check, download, evaluate, normalize, run_stage, train, write_json
 from tests.conftest import PROJECT, dataset_info
 
 
@@ -67,7 +70,9 @@ def test_stages_write_what_the_design_promises(project, normalized):
     values = load_info(normalized).normalization(arrays["train_images.npy"])
     assert values.mean() == pytest.approx(0, abs=1e-6)
     assert values.std() == pytest.approx(1, abs=1e-6)
-    train.main(normalized, project / "c.safetensors", project / "train.json", project / "history.csv")
+    train.main(
+        normalized, project / "c.safetensors", project / "train.json", project / "history.csv", project / "v.csv"
+    )
     summary = json.loads((project / "train.json").read_text())
     history = rows(project / "history.csv")
     scores = ["train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
@@ -116,7 +121,7 @@ def test_colour_goes_through_every_stage_with_every_model(project, write_params,
     download.main(source, project / "raw/fake")
     normalize.main(project / "raw/fake", project / "normalized", project / "dataset.json", project / "figures/dataset")
     assert np.load(project / "normalized/train_images.npy").shape == (20, 3, 32, 32)
-    files = [project / name for name in ("c.safetensors", "train.json", "history.csv")]
+    files = [project / name for name in ("c.safetensors", "train.json", "history.csv", "v.csv")]
     train.main(project / "normalized", *files)
     evaluate.main(project / "normalized", files[0], files[2], *(project / n for n in ("metrics", "p.csv", "figures/t")))
     assert sum(int(row["count"]) for row in rows(project / "metrics/confusion.csv")) == 9
@@ -127,7 +132,9 @@ def test_training_twice_gives_the_same_bytes(project, normalized):
     outputs = []
     for name in ("first", "second"):
         folder = project / name
-        train.main(normalized, folder / "c.safetensors", folder / "train.json", folder / "history.csv")
+        train.main(
+            normalized, folder / "c.safetensors", folder / "train.json", folder / "history.csv", folder / "v.csv"
+        )
         outputs.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert outputs[0] == outputs[1]
 
@@ -136,7 +143,9 @@ def test_training_that_is_too_short_is_told(project, normalized, write_params, c
     """1,366 images in batches of 128 are 10 steps an epoch: 40 epochs are enough, 39 aren't."""
     for epochs, hints in ((39, 1), (40, 0)):
         write_params(model="linear", models__linear__epochs=epochs)
-        train.main(normalized, project / "c.safetensors", project / "train.json", project / "history.csv")
+        train.main(
+            normalized, project / "c.safetensors", project / "train.json", project / "history.csv", project / "v.csv"
+        )
         hint = "hint: 390 steps in all are few; a small dataset takes more epochs, such as -S models.linear.epochs=40\n"
         assert capsys.readouterr().out.count(hint) == hints
 
@@ -158,7 +167,9 @@ def test_loss_above_the_untrained_models_is_a_warning(project, normalized, write
     """Adam at 1e10 classifies most images correctly at a loss of 1e20; train.json has both losses."""
     for rate, warnings in ((1e10, 1), (0.003, 0)):
         write_params(models__mlp__epochs=4, models__mlp__learning_rate=rate)
-        train.main(normalized, project / "c.safetensors", project / "train.json", project / "history.csv")
+        train.main(
+            normalized, project / "c.safetensors", project / "train.json", project / "history.csv", project / "v.csv"
+        )
         lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
         summary = json.loads((project / "train.json").read_text())
         assert len(lines) == warnings
@@ -210,7 +221,7 @@ def test_batches_of_one_image_are_trained_or_refused_before_training(project, no
         **{"model": model, f"models__{model}__epochs": 1, f"models__{model}__batch_size": 1},
         train__validation_fraction=0.95,
     )
-    outputs = [project / name for name in ("c.safetensors", "train.json", "history.csv")]
+    outputs = [project / name for name in ("c.safetensors", "train.json", "history.csv", "v.csv")]
     if not refused:
         train.main(normalized, *outputs)
         assert json.loads(outputs[1].read_text())["epochs"] == 1
@@ -234,13 +245,15 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(project, norma
     (project / "file").touch()
     for classifier, metrics in (("file/c.safetensors", "train.json"), ("c.safetensors", "file/train.json")):
         with pytest.raises(MnistryError, match=r"file/(c|train)\.\w+: can't be written \("):
-            train.main(normalized, project / classifier, project / metrics, project / "history.csv")
+            train.main(normalized, project / classifier, project / metrics, project / "history.csv", project / "v.csv")
         assert "epoch 1/" not in capsys.readouterr().out
 
 
 def test_training_logs_what_its_bytes_depend_on(project, normalized, capsys):
     """Versions, processor and threads."""
-    train.main(normalized, project / "c.safetensors", project / "train.json", project / "history.csv")
+    train.main(
+        normalized, project / "c.safetensors", project / "train.json", project / "history.csv", project / "v.csv"
+    )
     output = capsys.readouterr().out
     assert f"the same bytes come again with torch {torch.__version__}, device cpu, precision float32, " in output
     assert f"threads {torch.get_num_threads()}\n" in output
@@ -250,15 +263,60 @@ def test_training_never_opens_the_test_split(project, normalized):
     """It does without those files."""
     for path in normalized.glob("test_*"):
         path.unlink()
-    train.main(normalized, project / "c.safetensors", project / "train.json", project / "history.csv")
+    train.main(
+        normalized, project / "c.safetensors", project / "train.json", project / "history.csv", project / "v.csv"
+    )
 
 
 def test_training_without_validation_leaves_its_figures_out(project, normalized, write_params):
     """No figure is made up: empty cells in the history, no keys in train.json."""
     write_params(train__validation_fraction=0, models__mlp__epochs=1)
-    train.main(normalized, project / "c.safetensors", project / "train.json", project / "history.csv")
+    train.main(
+        normalized, project / "c.safetensors", project / "train.json", project / "history.csv", project / "v.csv"
+    )
     assert "validation_loss" not in json.loads((project / "train.json").read_text())
     assert rows(project / "history.csv")[0]["validation_loss"] == ""
+    assert (project / "v.csv").read_text() == "image,file,actual,predicted,probability,probability_of_actual\n"
+
+
+def test_validation_predictions_are_the_classifiers_for_the_images_held_out(project, normalized):
+    """Each with its index, file and class in the training split; as many are right as train.json says."""
+    train.main(
+        normalized, project / "c.safetensors", project / "train.json", project / "history.csv", project / "v.csv"
+    )
+    predictions, summary = rows(project / "v.csv"), json.loads((project / "train.json").read_text())
+    indices = [int(row["image"]) for row in predictions]
+    assert len(indices) == len(set(indices)) == 70
+    labels, files = np.load(normalized / "train_labels.npy"), load_files(normalized, "train", 1438)
+    assert [row["actual"] for row in predictions] == [str(labels[i]) for i in indices]
+    assert [row["file"] for row in predictions] == [files[i] for i in indices]
+    right = sum(row["actual"] == row["predicted"] for row in predictions)
+    assert right / 70 == pytest.approx(summary["validation_accuracy"])
+    images = torch.from_numpy(np.load(normalized / "train_images.npy")[indices])
+    probabilities = class_probabilities(load_classifier(project / "c.safetensors").model, [images], 70)
+    assert [float(row["probability"]) for row in predictions] == pytest.approx(probabilities.max(1), rel=1e-4)
+    losses = [-np.log(float(row["probability_of_actual"])) for row in predictions]
+    assert np.mean(losses) == pytest.approx(summary["validation_loss"], rel=1e-4)
+
+
+def test_validation_predictions_name_the_images_of_an_own_validation_split(project, params):
+    """By their index and file there."""
+    images, labels = torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.tensor([1, 0, 1])
+    model = build_model("linear", params.models.linear, dataset_info("ab"))
+    subset = Subset(images, labels, torch.arange(3))
+    train.predict_validation(model, subset, ["x", "y", "z"], dataset_info("ab"), project / "v.csv")
+    found = [(row["image"], row["file"], row["actual"]) for row in rows(project / "v.csv")]
+    assert found == [("0", "x", "b"), ("1", "y", "a"), ("2", "z", "b")]
+
+
+def test_training_says_which_fold_it_holds_out(project, normalized, write_params, capsys):
+    """With the number of its images, a fifth of 1,438."""
+    write_params(train__folds=5, train__fold=2, models__mlp__epochs=1)
+    train.main(
+        normalized, project / "c.safetensors", project / "train.json", project / "history.csv", project / "v.csv"
+    )
+    output = capsys.readouterr().out
+    assert "1150 training and 288 validation images, which are fold 2 of 5\n" in output
 
 
 def run(project, *arguments):
@@ -386,7 +444,7 @@ def test_kill_in_the_middle_leaves_nothing_to_trust(project, stage, patch):
 def test_every_stage_refuses_wrong_params_before_it_writes(project, write_params, stage):
     """Whichever runs first checks all of params.yaml, other stages' params too."""
     write_params(models__cnn__epochs=-1)
-    count = {"check": 2, "download": 2, "normalize": 4, "train": 4, "evaluate": 6}[stage]
+    count = {"check": 2, "download": 2, "normalize": 4, "train": 5, "evaluate": 6}[stage]
     result = run(project, f"stages.{stage}", *(f"nothing/{i}" for i in range(count)))
     assert result.returncode == 1
     assert result.stderr == "error: params.yaml: models.cnn.epochs is -1; expected a number of at least 1\n"
@@ -396,7 +454,7 @@ def test_every_stage_refuses_wrong_params_before_it_writes(project, write_params
 def test_missing_device_stops_training_at_once(project, write_params):
     """Before the data are looked for."""
     write_params(device="cuda:99")
-    result = run(project, "stages.train", "a", "b", "c", "d")
+    result = run(project, "stages.train", *"abcde")
     assert result.returncode == 1
     assert result.stderr.startswith("error: device: 'cuda:99' is not available here; expected auto or one of cpu")
 
@@ -428,7 +486,9 @@ def test_system_errors_and_interrupts_end_without_a_traceback(monkeypatch):
 
 def test_losses_are_written_with_five_significant_digits(project, normalized):
     """What processors agree on; fractions of counts stay exact: they are whole numbers of the 70 validation images."""
-    train.main(normalized, project / "c.safetensors", project / "train.json", project / "history.csv")
+    train.main(
+        normalized, project / "c.safetensors", project / "train.json", project / "history.csv", project / "v.csv"
+    )
     metrics = json.loads((project / "train.json").read_text())
     assert metrics["train_loss"] == float(f"{metrics['train_loss']:.5g}")
     assert metrics["validation_loss"] == float(f"{metrics['validation_loss']:.5g}")
