@@ -382,6 +382,17 @@ def test_locks_that_a_kill_leaves(clone):
     assert "Data and pipelines are up to date." in clone.dvc("repro")
 
 
+def test_killed_stage_is_named_by_dvc(clone):
+    """With the signal's number: what a user sees where the kernel ended it because memory ran out."""
+    clone.edit(
+        "stages/train.py", "    params = read_params()", "    __import__('os').kill(__import__('os').getpid(), 9)"
+    )
+    output = clone.dvc("repro", ok=False)
+    assert re.search("failed to reproduce 'train': failed to run: python -m stages.train .*, exited with -9", output)
+    clone.restore()
+    assert (clone.path / "models" / "classifier.safetensors").exists()
+
+
 def test_recovery_in_a_clone_that_never_ran(clone, tmp_path):
     """The cache has nothing of what the lock names: that is no error, and `dvc repro` makes it."""
     clone.git("clone", "-q", str(clone.path), str(tmp_path / "other"))
