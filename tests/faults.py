@@ -30,7 +30,7 @@ OURS = re.compile(rb"-m\0stages\.")
 STAGES = ("check", "download", "normalize", "train", "evaluate")
 STILL_RUNNING_SECONDS = 10
 """After which a process that is still there counts as left behind."""
-QUEUED, QUEUE_SECONDS = 20, 900
+QUEUED, QUEUE_SECONDS = 20, 1800
 """Experiments in DVC's queue, and how long they may take."""
 
 

@@ -22,14 +22,13 @@ def test_states_of_the_optimizers(params, optimizer, momentum, expected):
 
 
 def test_what_is_kept_of_an_image(params):
-    """Of the MLP: its normalized pixels and the hidden layer before and after the rectifier at most; bfloat16: half."""
-    dataset = dataset_info(shape=(1, 8, 8))
-    model = build_model("mlp", params.models.mlp, dataset)
+    """By hand, for a block of 16 channels on 8x8 pixels: what two layers keep counts once; bfloat16 takes half."""
+    pixels, activated, indices, pooled = 4 * 64, 16 * 4 * 64, 16 * 8 * 16, 16 * 4 * 16
+    recipe = params.models.cnn.model_copy(update={"channels": (16,)})
+    model = build_model("cnn", recipe, dataset_info(shape=(1, 8, 8)))
     images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
-    (hidden,) = params.models.mlp.hidden_sizes
-    kept = kept_per_image(model, images, torch.float32)
-    assert 4 * (64 + hidden) <= kept <= 4 * (64 + 2 * hidden)
-    assert kept_per_image(model, images, torch.bfloat16) < 0.6 * kept
+    assert kept_per_image(model, images, torch.float32) == pixels + activated + indices + pooled
+    assert kept_per_image(model, images, torch.bfloat16) == (pixels + activated + pooled) // 2 + indices
 
 
 @pytest.mark.parametrize("name", MODELS)
