@@ -232,8 +232,9 @@ def queue(copy: Copy, _: random.Random) -> list[str]:
     """Twenty experiments in DVC's own queue, two at a time: each has to end in success."""
     seeds = ",".join(str(seed) for seed in range(1, QUEUED + 1))
     copy.run("dvc", "exp", "run", "--queue", "-S", f"seed={seeds}")
-    copy.run("dvc", "queue", "start", "--jobs", "2")
     start = time.monotonic()
+    # Its workers go on when it has ended, and would keep a pipe open.
+    subprocess.run(["dvc", "queue", "start", "--jobs", "2"], cwd=copy.folder, check=True, stdout=subprocess.DEVNULL)
     while re.search("Queued|Running", status := copy.run("dvc", "queue", "status")):
         if time.monotonic() > start + QUEUE_SECONDS:
             break
