@@ -31,11 +31,14 @@ environment: .venv/requirements.txt ## Install the locked packages into .venv
 repro: environment ## Run the pipeline: whatever params.yaml asks for, rerunning only what changed
 	$(BIN)/dvc repro
 
+# Git takes a file whose size and times are those in its index for unchanged, without reading it. DVC, killed as it goes
+# back to a commit, can leave an experiment's params.yaml and the commit's blob under the same times: touch makes Git read.
 recover: ## After a failed or killed run: branch, params, metrics and outputs of the last commit; no image of yours is touched
 	@$(PYTHON) -m json.tool .dvc/tmp/rwlock > /dev/null 2>&1 || rm -f .dvc/tmp/rwlock
 	@git symbolic-ref -q HEAD > /dev/null || ! { git reflog -1 --format=%gs | grep -q '^commit: dvc: ' || \
 		test "$$(git rev-parse HEAD)" = "$$(git rev-parse -q --verify '@{-1}')"; } || git switch -
 	@git rm -q --cached --ignore-unmatch .dvc/tmp/repro.dat
+	@touch -c params.yaml dvc.lock metrics/*
 	@git diff HEAD -- params.yaml
 	git checkout HEAD -- params.yaml dvc.lock metrics && dvc checkout --force --allow-missing dvc.yaml
 

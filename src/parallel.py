@@ -12,6 +12,7 @@ from multiprocessing.connection import wait
 from typing import TypeVar
 
 from src.errors import MnistryError
+from src.resources import free_memory, in_words
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -44,8 +45,11 @@ def ordered_map(
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool:
+            free = free_memory()
             raise MnistryError(
-                "one of the worker processes was killed, perhaps because memory ran out; run again"
+                f"one of {workers} worker processes was killed, most likely because memory ran out"
+                + (f" ({in_words(free)} is free now)" if free is not None else "")
+                + "; close other programs or raise the limit, and run again"
             ) from None
         finally:
             for future in waiting:

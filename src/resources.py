@@ -57,14 +57,15 @@ def _cgroups() -> list[int]:
 
 
 def _left(group: Path) -> list[int]:
-    for limit, used, cached in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    for limit, used, prefix in (
+        ("memory.max", "memory.current", ""),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
     ):
         with suppress(OSError, ValueError):
-            # Without a limit, version 2 says `max`, which is no number. Files that nobody reads give way.
+            # Without a limit, version 2 says `max`, which is no number. Files that are only kept at hand give way.
             sizes = [int((group / name).read_text()) for name in (limit, used)]
-            return [sizes[0] - sizes[1] + _table(group / "memory.stat").get(cached, 0)]
+            kept = _table(group / "memory.stat")
+            return [sizes[0] - sizes[1] + sum(kept.get(f"{prefix}{each}_file", 0) for each in ("inactive", "active"))]
     return []
 
 

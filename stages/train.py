@@ -22,6 +22,7 @@ from src.devices import arithmetic, choose_device, choose_precision, describe_de
 from src.errors import MnistryError, describe_error
 from src.familiarity import Familiarity, choose_references, fit_familiarity
 from src.inference import BATCH_SIZE, class_probabilities
+from src.memory import require_room_for_batches, require_room_for_weights
 from src.models import build_model, count_parameters
 from src.outputs import check_room
 from src.params import Params, Train, read_params
@@ -50,6 +51,7 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     prepare_process()
     torch.manual_seed(params.seed)
     dataset, recipe = load_info(normalized), params.recipe
+    require_room_for_weights(params.model, recipe, dataset, device)
     model = place(build_model(params.model, recipe, dataset), device)
     precision = choose_precision(params.train.precision, device, model)
     train, validation = load_subsets(normalized, dataset, params.train, params.seed, device)
@@ -63,6 +65,7 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     batch_size = min(recipe.batch_size, len(train))
     log(f"batches of images {(batch_size, *dataset.shape)} and labels {(batch_size,)}")
     refuse_batches_of_one(params.model, model, train, recipe.batch_size)
+    require_room_for_batches(params.model, model, recipe, train, device, precision)
     train_labels = train.labels.cpu()[train.indices].numpy()
     for hint in hints(params, train_labels, dataset.class_names):
         log(f"hint: {hint}")

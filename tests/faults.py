@@ -1,13 +1,13 @@
 """Faults injected into real runs of the pipeline, in a copy of the project: `make faults`, or `make faults FAULTS=10`.
 
 After each fault the README's recovery, `make recover`, is run, then `dvc repro`: its metrics and its classifier have to
-have the bytes of a run that nothing disturbed. Prints one line per fault, and a table at the end.
+have the bytes of a run that nothing disturbed. Prints one line per fault, and a table at the end. Full and read-only
+disks need the right to mount one in memory, which root has on Linux; without it, they are left out.
 """
 
 import argparse
 import hashlib
 import os
-import platform
 import random
 import re
 import signal
@@ -16,15 +16,22 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
+from src.devices import processor_name
+from src.parallel import available_cores
 from tests.conftest import copy_project
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
 OURS = re.compile(rb"-m\0stages\.")
+STAGES = ("check", "download", "normalize", "train", "evaluate")
 STILL_RUNNING_SECONDS = 10
 """After which a process that is still there counts as left behind."""
+QUEUED, QUEUE_SECONDS = 20, 1800
+"""Experiments in DVC's queue, and how long they may take."""
 
 
 class Copy:
@@ -116,6 +123,22 @@ def kill(copy: Copy, draw: random.Random) -> list[str]:
     return problems + copy.check()
 
 
+def kill_stage(copy: Copy, draw: random.Random) -> list[str]:
+    """Kill one stage's process and its workers, as the kernel does when memory runs out; DVC has to say which one."""
+    stage = draw.choice(STAGES)
+    run = copy.start("dvc", "repro", "--force", "--single-item", stage)
+    while not (found := copy.left()) and run.poll() is None:
+        time.sleep(0.01)
+    time.sleep(draw.uniform(0, 4))
+    for process in (killed := [number for number in copy.left() if number in found]):
+        os.kill(process, signal.SIGKILL)
+    output, _ = run.communicate(timeout=120)
+    said = re.search(rf"failed to reproduce '{stage}': failed to run: .*, exited with -?\d+", output)
+    # A process that has just ended is seen for a moment, and a kill comes too late.
+    problems = [f"{stage}: not named: {output[-300:]}"] if killed and run.returncode and not said else []
+    return problems + (["a traceback"] if "Traceback" in output else []) + copy.check()
+
+
 def no_memory(copy: Copy, draw: random.Random) -> list[str]:
     """Let training run with a limit on its memory."""
     limit = draw.randrange(200_000, 3_000_000)
@@ -139,6 +162,89 @@ def no_room(copy: Copy, draw: random.Random) -> list[str]:
     return problems + (["a partial folder has the output's name"] if whole else []) + copy.check()
 
 
+@contextmanager
+def small_disk(copy: Copy, size: int) -> Iterator[Path]:
+    """A disk in memory of `size` bytes, mounted in the copy."""
+    disk = copy.folder / "small.partial"
+    disk.mkdir()
+    try:
+        mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk))
+        yield disk
+        subprocess.run(["umount", str(disk)], check=True)
+    finally:
+        disk.rmdir()
+
+
+def mount(*arguments: str) -> None:
+    """Raises CalledProcessError where this user may not."""
+    subprocess.run(["mount", *arguments], check=True, stderr=subprocess.DEVNULL)
+
+
+def may_mount() -> bool:
+    """Whether a disk in memory can be mounted here."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            mount("-t", "tmpfs", "tmpfs", folder)
+        except (OSError, subprocess.CalledProcessError):
+            return False
+        subprocess.run(["umount", folder], check=True)
+    return True
+
+
+def written_on(copy: Copy, disk: Path, draw: random.Random) -> tuple[int, str]:
+    """Status and output of a stage, drawn, that writes its outputs on the disk."""
+    at = disk.relative_to(copy.folder)
+    command = draw.choice(
+        [
+            f"download data/sources/digits {at}/a",
+            f"normalize data/raw/digits {at}/a {at}/b {at}/c",
+            f"train data/normalized/digits {at}/a {at}/b {at}/c",
+        ]
+    )
+    run = copy.start("python", "-m", *f"stages.{command}".split())
+    output, _ = run.communicate(timeout=120)
+    return run.returncode, output
+
+
+def full_disk(copy: Copy, draw: random.Random) -> list[str]:
+    """Let a stage write on a disk that may be too small: a line names an output, and none is there in part."""
+    with small_disk(copy, draw.randrange(4096, 400_000, 4096)) as disk:
+        status, output = written_on(copy, disk, draw)
+        partial = [path.name for path in disk.rglob("*") if "partial" in path.name]
+    problems = (
+        [] if status == 0 or re.search(r"error: small.partial/\S+: ", output) else [f"not named: {output[-300:]}"]
+    )
+    problems += [f"left on the disk: {partial}"] if partial else []
+    return problems + (["a traceback"] if "Traceback" in output else []) + copy.check()
+
+
+def read_only_disk(copy: Copy, draw: random.Random) -> list[str]:
+    """Let a stage write on a disk that can only be read: a line names the output."""
+    with small_disk(copy, 1 << 20) as disk:
+        mount("-o", "remount,ro", str(disk))
+        status, output = written_on(copy, disk, draw)
+    named = status == 1 and re.search(r"error: small.partial/\w\S*: .*read-only file system", output)
+    problems = [] if named else [f"not named: {output[-300:]}"]
+    return problems + (["a traceback"] if "Traceback" in output else []) + copy.check()
+
+
+def queue(copy: Copy, _: random.Random) -> list[str]:
+    """Twenty experiments in DVC's own queue, two at a time: each has to end in success."""
+    seeds = ",".join(str(seed) for seed in range(1, QUEUED + 1))
+    copy.run("dvc", "exp", "run", "--queue", "-S", f"seed={seeds}")
+    start = time.monotonic()
+    # Its workers go on when it has ended, and would keep a pipe open.
+    subprocess.run(["dvc", "queue", "start", "--jobs", "2"], cwd=copy.folder, check=True, stdout=subprocess.DEVNULL)
+    while re.search("Queued|Running", status := copy.run("dvc", "queue", "status")):
+        if time.monotonic() > start + QUEUE_SECONDS:
+            break
+        time.sleep(2)
+    done = status.count("Success")
+    print(f"queue: {done} of {QUEUED} in {time.monotonic() - start:.0f} s", flush=True)
+    copy.run("dvc", "queue", "stop", "--kill")
+    return ([] if done == QUEUED else [f"{done} of {QUEUED}: {status}"]) + copy.check()
+
+
 def two_runs(copy: Copy, _: random.Random) -> list[str]:
     """Two runs at once: one of them waits or is refused."""
     runs = [copy.start("dvc", "repro", "--force") for _ in range(2)]
@@ -154,8 +260,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="draws them (%(default)s)")
     arguments = parser.parse_args()
     kinds: list[tuple[Callable[[Copy, random.Random], list[str]], int]] = [
-        (kill, arguments.count), (no_memory, -(-arguments.count // 10)), (no_room, -(-arguments.count // 20)),
-        (two_runs, -(-arguments.count // 50)),
+        (kill, arguments.count), (kill_stage, -(-arguments.count // 2)), (no_memory, -(-arguments.count // 10)),
+        (no_room, -(-arguments.count // 20)), (full_disk, -(-arguments.count // 10) * may_mount()),
+        (read_only_disk, -(-arguments.count // 20) * may_mount()), (two_runs, -(-arguments.count // 50)),
+        (queue, -(-arguments.count // 100)),
     ]  # fmt: skip
     draw, injected, failed = random.Random(arguments.seed), Counter[str](), Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
@@ -166,7 +274,8 @@ def main() -> int:
                 injected[fault.__name__] += 1
                 failed[fault.__name__] += bool(problems)
                 print(f"{fault.__name__} {injected[fault.__name__]}: {'; '.join(problems) or 'all well'}", flush=True)
-    print(f"\n| fault | injected | failed |, on {platform.processor() or platform.machine()}\n|---|---|---|")
+    print(f"\n{date.today()}, {processor_name()}, {available_cores()} cores")
+    print("\n| fault | injected | failed |\n|---|---|---|")
     for name, count in injected.items():
         print(f"| {name} | {count} | {failed[name]} |")
     return 1 if failed.total() else 0

@@ -77,6 +77,14 @@ def test_blocks_fit_the_page(path):
         assert language == "mermaid" or max(map(len, block.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_named_tests_exist(path):
+    """The file, and the test in it where one is named, as docs/reliability.md does for each promise."""
+    for file, test in re.findall(r"(?:^|[`/ ])(test_\w+\.py)(?:::(\w+))?", path.read_text("utf-8"), re.MULTILINE):
+        text = (PROJECT / "tests" / file).read_text("utf-8")
+        assert not test or f"\ndef {test}(" in text, f"{file}::{test}"
+
+
 def test_korean_readmes_commands_are_the_readmes():
     """Both ways: what one says to type, the other does."""
     assert commands(PROJECT / "README.ko.md") == commands(PROJECT / "README.md")

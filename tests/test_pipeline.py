@@ -355,6 +355,43 @@ def test_killed_repro_goes_on_where_it_was(clone):
     clone.restore()
 
 
+def test_recovery_reads_what_git_takes_for_unchanged(clone):
+    """A kill can leave other params of the same size under the times in Git's index: Git shows no change."""
+    params, clean = clone.path / "params.yaml", (clone.path / "params.yaml").read_text("utf-8")
+    clone.git("config", "core.trustctime", "false")
+    times = params.stat()
+    params.write_text(clean.replace("\nseed: 0", "\nseed: 1"), "utf-8")
+    os.utime(params, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert clone.git("status", "--short") == ""
+    assert "+seed: 1" in clone.run("make", "recover")
+    assert params.read_text("utf-8") == clean
+    clone.git("config", "--unset", "core.trustctime")
+
+
+def test_locks_that_a_kill_leaves(clone):
+    """Git's is said, with what to do: another Git may be at work, and there is no knowing; DVC's doesn't matter."""
+    lock = clone.path / ".git" / "index.lock"
+    lock.touch()
+    output = clone.run("make", "recover", ok=False)
+    assert "index.lock': File exists" in output
+    assert "remove the file manually" in output
+    lock.unlink()
+    (clone.path / ".dvc/tmp/lock").write_text("99999999\n")
+    clone.run("make", "recover")
+    assert "Data and pipelines are up to date." in clone.dvc("repro")
+
+
+def test_killed_stage_is_named_by_dvc(clone):
+    """With the signal's number: what a user sees where the kernel ended it because memory ran out."""
+    clone.edit(
+        "stages/train.py", "    params = read_params()", "    __import__('os').kill(__import__('os').getpid(), 9)"
+    )
+    output = clone.dvc("repro", ok=False)
+    assert re.search("failed to reproduce 'train': failed to run: python -m stages.train .*, exited with -9", output)
+    clone.restore()
+    assert (clone.path / "models" / "classifier.safetensors").exists()
+
+
 def test_recovery_in_a_clone_that_never_ran(clone, tmp_path):
     """The cache has nothing of what the lock names: that is no error, and `dvc repro` makes it."""
     clone.git("clone", "-q", str(clone.path), str(tmp_path / "other"))

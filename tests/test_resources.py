@@ -25,11 +25,11 @@ def test_sizes_in_words(size, words):
 @pytest.mark.parametrize(
     "files",
     [
-        {"memory.max": 5000, "memory.current": 3000, "memory.stat": "anon 1\ninactive_file 500"},
+        {"memory.max": 5000, "memory.current": 3000, "memory.stat": "anon 1\ninactive_file 200\nactive_file 300"},
         {
             "memory/memory.limit_in_bytes": 5000,
             "memory/memory.usage_in_bytes": 3000,
-            "memory/memory.stat": "total_inactive_file 500",
+            "memory/memory.stat": "total_inactive_file 200\ntotal_active_file 300",
         },
     ],
 )

@@ -3,9 +3,12 @@ import gc
 import io
 import json
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -247,6 +250,61 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(project, norma
         with pytest.raises(MnistryError, match=r"file/(c|train)\.\w+: can't be written \("):
             train.main(normalized, project / classifier, project / metrics, project / "history.csv", project / "v.csv")
         assert "epoch 1/" not in capsys.readouterr().out
+
+
+def train_within(normalized, project, write_params, enter_limit):
+    """The status and the output of a training with 400 million weights; enter_limit: called in its process first."""
+    write_params(models__mlp__hidden_sizes=[20_000, 20_000])
+    result = subprocess.run(
+        [sys.executable, "-m", "stages.train", normalized, *"abc"], cwd=project, preexec_fn=enter_limit, check=False,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert not any((project / name).exists() for name in "abc")
+    return result.returncode, result.stdout
+
+
+TOO_LARGE = (
+    r"error: models.mlp: takes at least 6\.\d+ GB of memory for its weights, gradients and optimizer, but \S+ [MG]B is "
+    r"free on cpu; choose a smaller model under models.mlp, close other programs, or raise the limit\n"
+)
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="reads /proc")
+def test_the_shells_limit_refuses_a_model_before_it_is_built(project, normalized, write_params):
+    """As `ulimit -v` sets it."""
+    limit = resource.RLIMIT_AS, (5 << 30, 5 << 30)
+    status, output = train_within(normalized, project, write_params, lambda: resource.setrlimit(*limit))
+    assert status == 1
+    assert re.fullmatch(TOO_LARGE, output)
+
+
+@pytest.fixture
+def memory_group():
+    """A control group of 2 GB, of either version; skips where none can be made."""
+    for top, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        group = Path(top) / f"mnistry-test-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            (group / limit).write_text(str(2 << 30))
+        except OSError:
+            group.rmdir()
+            continue
+        yield group
+        group.rmdir()
+        return
+    pytest.skip("needs the right to make a control group with a limit on memory")
+
+
+def test_a_containers_limit_refuses_a_model_before_it_is_built(project, normalized, write_params, memory_group):
+    """Instead of a kill without a word."""
+    status, output = train_within(
+        normalized, project, write_params, lambda: (memory_group / "cgroup.procs").write_text(str(os.getpid()))
+    )
+    assert status == 1
+    assert re.fullmatch(TOO_LARGE, output)
 
 
 def test_training_logs_what_its_bytes_depend_on(project, normalized, capsys):
