@@ -256,10 +256,10 @@ def train_within(normalized, project, write_params, enter_limit):
     """The status and the output of a training with 400 million weights; enter_limit: called in its process first."""
     write_params(models__mlp__hidden_sizes=[20_000, 20_000])
     result = subprocess.run(
-        [sys.executable, "-m", "stages.train", normalized, *"abc"], cwd=project, preexec_fn=enter_limit, check=False,
+        [sys.executable, "-m", "stages.train", normalized, *"abcd"], cwd=project, preexec_fn=enter_limit, check=False,
         env={**os.environ, "PYTHONPATH": str(PROJECT)}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    assert not any((project / name).exists() for name in "abc")
+    assert not any((project / name).exists() for name in "abcd")
     return result.returncode, result.stdout
 
 
