@@ -164,7 +164,7 @@ def kept_on_error(checkpoint: Checkpoint, params: Params) -> Iterator[None]:
             f"{error}; {advice(params, error.epoch == error.step == 1)}; no classifier was written: "
             "`make recover` brings back the last one"
         ) from None
-    except OSError as error:
+    except (OSError, MnistryError) as error:
         kept = checkpoint.write()
         if isinstance(error, BrokenPipeError):
             raise
