@@ -84,17 +84,13 @@ def show(predictions: "Predictions", issues: "np.ndarray") -> None:
 
 def save_figure(revision: "Revision", predictions: "Predictions", issues: "np.ndarray", path: Path) -> None:
     """Draw the images, as the revision's dataset has them; nothing where there is no issue."""
-    import numpy as np
-
     from src.plots.base import save
     from src.plots.label_issues import label_issues_figure
 
     if not len(issues):
         print("no label is probably wrong: no figure was drawn")
         return
-    with revision.open(f"{revision.dataset}/train_images.npy") as file:
-        images = np.load(file, allow_pickle=False)
-    save(label_issues_figure(images, predictions, issues), path)
+    save(label_issues_figure(revision.read_images("train"), predictions, issues), path)
 
 
 if __name__ == "__main__":

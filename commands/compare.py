@@ -107,8 +107,6 @@ def save_disagreements(
     revision: "Revision", pair: "tuple[Predictions, Predictions]", names: tuple[str, str], path: Path
 ) -> None:
     """Draw the images, as the revision's dataset has them, on which the two disagree; nothing where there is none."""
-    import numpy as np
-
     from src.plots.base import save
     from src.plots.comparison import disagreements, disagreements_figure
 
@@ -116,9 +114,7 @@ def save_disagreements(
     if not len(indices):
         print("they agree on all images: no figure was drawn")
         return
-    with revision.open(f"{revision.dataset}/test_images.npy") as file:
-        images = np.load(file, allow_pickle=False)
-    save(disagreements_figure(images, *pair, names, indices), path)
+    save(disagreements_figure(revision.read_images("test"), *pair, names, indices), path)
 
 
 if __name__ == "__main__":

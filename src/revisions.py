@@ -4,6 +4,7 @@ import json
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
 import yaml
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
@@ -42,6 +43,12 @@ class Revision:
         with self.open(path) as file:
             content: bytes = file.read()
         return content.decode("utf-8")
+
+    def read_images(self, split: str) -> np.ndarray:
+        """The codes of the split of `dataset`, uint8 of shape (N, C, H, W), all in memory; raises as `open` does."""
+        with self.open(f"{self.dataset}/{split}_images.npy") as file:
+            images: np.ndarray = np.load(file, allow_pickle=False)
+        return images
 
     def _missing(self, path: str) -> str:
         if self.name == WORKSPACE:

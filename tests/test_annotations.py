@@ -447,7 +447,7 @@ def test_column_taken_for_the_label_is_said(folder, capsys):
     put_images(folder, 8)
     put(folder, "labels.csv", "file,species\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(8)))
     load(folder)
-    assert "note: labels.csv: column 'species' is taken for the label" in capsys.readouterr().out
+    assert "note: labels.csv: column 'species' is taken as the label" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("form", ["/content/drive/fl/{}/{}.png", r"C:\data\fl\{}\{}.png", r"fl\{}\{}.png"])
@@ -469,3 +469,12 @@ def test_files_of_other_folders_are_not_taken(folder):
     assert "labels.csv:4: b/2.png: no such file" in problems_of(folder)
     put(folder, "labels.csv", "file,label\nold/a/0.png,x\nold/a/1.png,y\nold/b/2.png,x\nold/a/3.png,y\n")
     assert "labels.csv:4: old/b/2.png: no such file" in problems_of(folder)
+
+
+def test_folders_that_are_not_there_are_no_contradiction(folder):
+    """The files of several folders were put into one, where their names don't repeat."""
+    put_images(folder, 6, "images/")
+    put(folder, "labels.csv", "file,label\n" + "".join(f"{'ab'[i % 2]}/{i}.png,{'ab'[i % 2]}\n" for i in range(6)))
+    splits = load(folder)[2]
+    assert all(grey % 2 == label for images, labels in splits.values()
+               for grey, label in zip(greys(images), labels, strict=True))  # fmt: skip

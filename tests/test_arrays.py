@@ -405,3 +405,21 @@ def test_black_and_white_are_0_and_255_in_any_type(folder, capsys):
     np.savez(folder / "data.npz", x=RAMPS % 17, y=ALTERNATING)
     load(folder, "again")
     assert "no number above 16, of 255: the images are nearly black" in capsys.readouterr().out
+
+
+def test_numbers_of_columns_far_apart_take_no_memory(folder):
+    """A stranger's header names the pixel of 10 ** 18."""
+    rows = [["ab"[i % 2], *[i] * 17] for i in range(8)]
+    put_table(folder, "data.csv", ["label", *PIXELS, f"pixel{10**18}"], rows)
+    assert "expected each number once, without gaps" in problems_of(folder)
+
+
+def test_an_empty_or_black_split_has_no_scale(folder):
+    """It neither ends in a traceback nor contradicts the others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    black = np.zeros((2, 16))
+    np.savez(folder / "data.npz", x_train=RAMPS, y_train=ALTERNATING, x_test=black, y_test=np.arange(2))
+    assert load(folder)[1] == (1, 4, 4)
+    squares, empty = RAMPS.reshape(8, 4, 4), np.zeros((0, 4, 4))
+    np.savez(folder / "data.npz", x_train=squares, y_train=ALTERNATING, x_test=empty, y_test=np.zeros(0, np.int64))
+    load(folder, "again")

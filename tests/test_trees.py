@@ -1,5 +1,6 @@
 """Folders of images by class."""
 
+import os
 import unicodedata
 
 import pytest
@@ -348,3 +349,25 @@ def test_text_of_an_unknown_kind_is_passed_over(folder, capsys):
         put(folder, name, content)
     problems = problems_of(folder)
     assert all(f"{name}: not an image that can be read" in problems for name in ("a/x.idx", "a/y.svg", "a/z"))
+
+
+@pytest.mark.parametrize("names", [("class1", "class2"), ("Object 1", "Object 2"), ("class_a", "class_b")])
+def test_folders_called_class_are_classes(folder, names):
+    """Though the name says little."""
+    put_classes(folder, *names)
+    assert load(folder)[0] == names
+
+
+def test_an_evaluation_folder_with_classes_is_not_passed_over(folder):
+    """It may be the test's or the validation's."""
+    put_classes(folder, "a", "b", split="train/")
+    put_classes(folder, "a", "b", split="eval/")
+    assert "two layouts at once: train/, and next to them eval/" in problems_of(folder)
+
+
+@pytest.mark.skipif("not hasattr(os, 'mkfifo')", reason="needs named pipes")
+def test_a_pipe_is_named_and_not_waited_for(folder):
+    """Its name says nothing, and nobody will write into it."""
+    put_classes(folder, "a", "b")
+    os.mkfifo(folder / "a" / "pipe")
+    assert "a/pipe: not a file; remove it" in problems_of(folder)

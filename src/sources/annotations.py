@@ -13,7 +13,7 @@ from src.sources.findings import Findings
 from src.sources.listing import NO_LABEL, SUFFIXES, ImageFile, image_files
 from src.sources.paths import is_link_outside, is_name_outside
 from src.sources.split_names import split_of
-from src.sources.tables import Table, read_table
+from src.sources.tables import INDEX_COLUMNS, SPLIT_COLUMNS, Table, read_table
 
 COLUMNS = {
     "path": (
@@ -21,7 +21,7 @@ COLUMNS = {
         "image path", "image_id", "image_name", "image name", "img", "img_name", "img_path", "image_file", "files",
     ),
     "label": ("label", "labels", "class", "class_name", "classname", "category", "target", "label_name"),
-    "split": ("split", "set", "subset", "usage", "data set", "dataset"),
+    "split": SPLIT_COLUMNS,
 }  # fmt: skip
 """The names that a header may give each column, in small letters."""
 SEVERAL = re.compile(r"\s*[|;,/+]\s*|\s+")
@@ -111,7 +111,7 @@ def _read(
     names.learn([row[columns.path] for _, row in rows if len(row) == columns.count])
     chosen = table.rows[0][1][columns.label]
     if columns.header and not label_column and chosen.lower() not in COLUMNS["label"]:
-        findings.note(f"{table.name}: column {chosen!r} is taken for the label")
+        findings.note(f"{table.name}: column {chosen!r} is taken as the label")
     if names.note:
         findings.note(f"{table.name}: {names.note}")
     return _Rows(table, columns, split, names, findings).images(rows)
@@ -298,7 +298,7 @@ def _share(names: Names, cells: Sequence[str]) -> float:
 
 def _is_index(name: str, body: Sequence[list[str]], column: int) -> bool:
     """Whether the column only counts the rows, as spreadsheets and data frames add one."""
-    if name in ("", "unnamed: 0", "index", "id", "no", "no."):
+    if name in INDEX_COLUMNS:
         return True
     cells = [row[column] for row in body]
     return len(cells) > 2 and any(cells == [str(start + i) for i in range(len(cells))] for start in (0, 1))

@@ -38,12 +38,14 @@ class ArrayImages:
     """A split's images and labels as they are in a file.
 
     split: train, validation or test; empty where it is to be drawn. name: of the file. images: numbers of shape
-    (N, H, W, C) with 1, 3 or 4 channels. factor: what makes 8-bit codes of them, 1 or 255. labels: one per image.
+    (N, H, W, C) with 1, 3 or 4 channels. highest: of the numbers, or 0 without images. factor: what makes 8-bit codes
+    of them, 1 or 255. labels: one per image.
     """
 
     split: str
     name: str
     images: np.ndarray
+    highest: float
     factor: int
     labels: list[str]
 
@@ -144,13 +146,15 @@ def _check_together(found: list[ArrayImages], findings: Findings) -> None:
     elif "" in splits and len(splits) > 1:
         name = found[splits.index("")].name
         findings.problem(f"{name}: which split is it? others are named so: call it train, validation or test, too")
-    if len({each.factor for each in found}) > 1:
-        ranges = ", ".join(f"{each.name} has numbers up to {each.images.max():g}" for each in found)
+    # What is black has no scale.
+    bright = [each for each in found if each.highest > 0]
+    if len({each.factor for each in bright}) > 1:
+        ranges = ", ".join(f"{each.name} has numbers up to {each.highest:g}" for each in bright)
         findings.problem(f"{ranges}: is white 1 or 255? bring all splits to the same scale")
-    elif found and found[0].factor == 1 and 1 < (highest := max(int(each.images.max()) for each in found)) < DARK:
+    elif bright and bright[0].factor == 1 and 1 < (highest := max(each.highest for each in bright)) < DARK:
         findings.warn(
-            f"{found[0].name}: no number above {highest}, of 255: the images are nearly black; if {highest} is white, "
-            "bring them to 0 to 255, or to fractions, first"
+            f"{bright[0].name}: no number above {highest:g}, of 255: the images are nearly black; if {highest:g} is "
+            "white, bring them to 0 to 255, or to fractions, first"
         )
 
 
@@ -251,7 +255,7 @@ def _array_images(
     shaped = _as_images(name, images, shape)
     if len(shaped) != len(labels):
         raise MnistryError(f"{name}: {len(shaped)} images and {len(labels)} labels; expected one label per image")
-    return ArrayImages(split, name, shaped, _factor(name, shaped), labels)
+    return ArrayImages(split, name, shaped, *_scale(name, shaped), labels)
 
 
 def _as_images(name: str, array: np.ndarray, shape: tuple[int, int] | None) -> np.ndarray:
@@ -291,28 +295,28 @@ def _square(name: str, numbers: int, shape: tuple[int, int] | None) -> tuple[int
     )
 
 
-def _factor(name: str, images: np.ndarray) -> int:
-    """What makes 8-bit codes of the numbers: 1 for those from 0 to 255, 255 for fractions; raises MnistryError."""
+def _scale(name: str, images: np.ndarray) -> tuple[float, int]:
+    """The highest of the numbers, and what makes 8-bit codes of them; raises MnistryError.
+
+    That is 1 for numbers from 0 to 255, and 255 for fractions and for 0 and 1 alone.
+    """
     if not images.size:
-        return 1
+        return 0, 1
     if images.dtype.kind == "b":
-        return 255
+        return float(images.max()), 255
     if images.dtype.kind not in "iuf":
         raise MnistryError(f"{name}: images of type {images.dtype}; expected numbers")
     low, high = float(images.min()), float(images.max())
     if images.dtype == np.uint8:
         # Black and white may be 0 and 1.
-        return 255 if high == 1 else 1
+        return high, 255 if high == 1 else 1
     if not np.isfinite([low, high]).all():
         raise MnistryError(f"{name}: numbers that are not finite (NaN or infinite); expected 0 to 255, or 0 to 1")
     whole = images.dtype.kind != "f" or all((chunk == np.rint(chunk)).all() for chunk in np.array_split(images, 100))
-    if low >= 0 and high <= 1 and not whole:
-        return 255
     if low >= 0 and 1 < high <= 255 and whole:
-        return 1
+        return high, 1
     if low >= 0 and high <= 1:
-        # Black and white, as 0 and 1.
-        return 255
+        return high, 255
     raise MnistryError(f"{name}: numbers from {low:g} to {high:g}; expected 0 to 255, or fractions from 0 to 1")
 
 

@@ -23,7 +23,7 @@ class Names:
         """How the names are read, where they are not the files' paths."""
         self._by_name: dict[str, list[str]] | None = None
         self._indirect = False
-        self._folders_differ = False
+        self._folders: set[str] = set()
 
     def learn(self, names: Sequence[str]) -> None:
         """Decide how all of the names are read: as paths where any of them is one, else by the files' own names.
@@ -32,7 +32,8 @@ class Names:
         """
         if any(self._direct(name) for name in names):
             return
-        self._folders_differ = len({_key(re.sub(r"[^\\/]*$", "", name)) for name in names}) > 1
+        folders = {tuple(_parts(name)[:-1]) for name in names}
+        self._folders = {folder for each in folders for folder in each} if len(folders) > 1 else set()
         found = [(name, path) for name in names if (path := self._candidate(name))]
         if not found or 2 * len(found) < len(names):
             return
@@ -83,13 +84,13 @@ class Names:
                 place = path.relative_to(self.folder).as_posix()
                 for key in {_key(path.name), _key(path.stem)}:
                     self._by_name.setdefault(key, []).append(place)
-        *folders, last = [
-            _key(part) for part in re.split(r"[\\/]+", name.strip("\\/")) if part not in ("", ".", "..")
-        ] or [""]
+        *folders, last = _parts(name) or [""]
         found = self._by_name.get(last, [])
-        if self._folders_differ or len(found) > 1:
-            # What repeats in several folders is told apart by them, whatever is before those.
-            found = _with_most_folders(found, folders)
+        if folders and (self._folders or len(found) > 1):
+            # What repeats in several folders is known by them, whatever is before those. A sole file is not meant where
+            # the table has other names for its folder.
+            elsewhere = [] if len(found) > 1 else [path for path in found if not self._folders & {*_parts(path)[:-1]}]
+            found = _with_most_folders(found, folders) or elsewhere
         if self.split is None:
             return found
         splits = {path: set(map(split_of, path.split("/")[:-1])) - {None} for path in found}
@@ -99,17 +100,19 @@ class Names:
 def _with_most_folders(paths: Sequence[str], folders: Sequence[str]) -> list[str]:
     """Those of the paths whose folders agree with most of the given ones, from the last on; with one at least.
 
-    folders: as `_key` gives them. All paths where none is given.
+    folders: as `_parts` gives them.
     """
-    if not folders:
-        return list(paths)
     agreeing: dict[int, list[str]] = {}
     for path in paths:
-        own = [_key(part) for part in path.split("/")[:-1]]
-        pairs = zip(reversed(own), reversed(folders), strict=False)
+        pairs = zip(reversed(_parts(path)[:-1]), reversed(folders), strict=False)
         agreeing.setdefault(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)), []).append(path)
     most = max(agreeing, default=0)
     return agreeing[most] if most else []
+
+
+def _parts(name: str) -> list[str]:
+    """The folders in the name and the file's own, each as `_key` gives it, whatever slashes are between them."""
+    return [_key(part) for part in re.split(r"[\\/]+", name) if part not in ("", ".", "..")]
 
 
 def _key(name: str) -> str:

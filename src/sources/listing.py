@@ -58,7 +58,7 @@ def is_not_image(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix in OTHER_SUFFIXES or path.name.lower() in OTHER_NAMES:
         return True
-    return suffix not in SUFFIXES and suffix != ".svg" and _is_text(path)
+    return suffix not in SUFFIXES and suffix != ".svg" and path.is_file() and _is_text(path)
 
 
 def _is_text(path: Path) -> bool:

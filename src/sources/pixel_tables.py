@@ -14,10 +14,9 @@ import numpy as np
 from src.errors import MnistryError
 from src.sources.listing import NO_LABEL
 from src.sources.split_names import split_of
+from src.sources.tables import INDEX_COLUMNS, SPLIT_COLUMNS
 
 LABEL_NAMES = ("label", "labels", "class", "target", "y", "digit", "letter", "emotion", "character")
-SPLIT_NAMES = ("split", "set", "subset", "usage", "partition")
-INDEX_NAMES = ("", "unnamed: 0", "index", "id", "no", "no.")
 PIXELS_COLUMN = "pixels"
 """A column with all pixels of the image, between spaces."""
 FEWEST = 16
@@ -96,7 +95,7 @@ def _columns(path: Path, file: TextIO, label_column: str) -> Columns:
     if all(re.fullmatch(r"[0-9.]+", name) for name in names):
         return _headless(path, [row for _, row in rows])
     labels = [i for i, name in enumerate(names) if name in ((label_column,) if label_column else LABEL_NAMES)]
-    splits = [i for i, name in enumerate(names) if name in SPLIT_NAMES and i not in labels]
+    splits = [i for i, name in enumerate(names) if name in SPLIT_COLUMNS and i not in labels]
     if len(labels) > 1:
         listed = ", ".join(names[i] for i in labels)
         raise MnistryError(
@@ -107,7 +106,7 @@ def _columns(path: Path, file: TextIO, label_column: str) -> Columns:
     else:
         pixels = [i for i, name in enumerate(names) if PIXEL_NAME.fullmatch(name) and i not in labels]
         pixels = _in_order(path, {i: names[i] for i in pixels})
-    others = [i for i, name in enumerate(names) if i not in (*pixels, *splits) and name not in INDEX_NAMES]
+    others = [i for i, name in enumerate(names) if i not in (*pixels, *splits) and name not in INDEX_COLUMNS]
     if not labels and (others or label_column):
         listed = ", ".join(repr(names[i]) for i in others) or "pixels alone"
         raise MnistryError(
@@ -127,9 +126,8 @@ def _in_order(path: Path, names: dict[int, str]) -> list[int]:
         return list(names)
     places = {i: (int(first), int(second or 0)) for i, (_, first, second) in parts.items()}
     ordered = sorted(names, key=lambda i: places[i])
-    rows, columns = (sorted({place[axis] for place in places.values()}) for axis in (0, 1))
-    expected = [(row, column) for row in range(rows[0], rows[-1] + 1) for column in range(columns[0], columns[-1] + 1)]
-    if [places[i] for i in ordered] != expected:
+    height, width = (max(axis) - min(axis) + 1 for axis in zip(*places.values(), strict=True))
+    if not len(names) == len(set(places.values())) == height * width:
         raise MnistryError(
             f"{path.name}: {len(names)} columns of pixels from {names[ordered[0]]} to {names[ordered[-1]]}; expected "
             "each number once, without gaps"

@@ -14,24 +14,13 @@ WORDS: dict[str, SplitName] = {
     "训练": "train", "训练集": "train", "验证": "validation", "验证集": "validation", "测试": "test", "测试集": "test",
     "entrenamiento": "train", "entrainement": "train", "entraînement": "train", "prueba": "test",
 }  # fmt: skip
-UNLABELLED = {
-    "eval",
-    "evaluation",
-    "holdout",
-    "pred",
-    "predict",
-    "prediction",
-    "predictions",
-    "unlabeled",
-    "unlabelled",
-    "unknown",
-}
+UNLABELLED = {"pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled", "unknown"}
 """Words in the names of folders whose images have no labels."""
 WHATEVER = {
     "image", "images", "img", "imgs", "data", "dataset", "all", "picture", "pictures", "photo", "photos", "set",
     "part", "batch", "fold", "chunk", "mask", "masks", "label", "labels", "annotation", "annotations", "gt", "ground",
-    "truth", "groundtruth", "segmentation", "jpeg", "jpg", "png", "object", "class", "input", "inputs", "target",
-    "targets",
+    "truth", "groundtruth", "jpeg", "jpg", "png", "input", "inputs", "target", "targets", "eval", "evaluation",
+    "holdout",
 }  # fmt: skip
 """Words that say nothing about a folder's images."""
 
@@ -53,6 +42,7 @@ def is_unlabelled(name: str) -> bool:
 
 
 def says_no_class(name: str) -> bool:
-    """Whether no word of the name can be that of a class: `images`, `test`, `unknown`, `part2`."""
+    """Whether the name can't be that of a class: `images`, `test`, `unknown`, `part2`, `SegmentationClass`."""
     words = words_of(name)
-    return bool(words) and all(word in WORDS or word in UNLABELLED or word in WHATEVER for word in words)
+    nothing = all(word in WORDS or word in UNLABELLED or word in WHATEVER for word in words)
+    return bool(words) and (nothing or "segmentation" in words)

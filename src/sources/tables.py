@@ -13,6 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from src.errors import MnistryError
 
 SEPARATORS = ",;\t|"
+SPLIT_COLUMNS = ("split", "set", "subset", "usage", "partition", "data set", "dataset")
+"""The names that a header may give the column of the split, in small letters."""
+INDEX_COLUMNS = ("", "unnamed: 0", "index", "id", "no", "no.")
+"""The names of columns that only count the rows."""
 JSON_OBJECT = TypeAdapter(dict[str, Any])
 """Read by pydantic, which bounds its depth and takes numbers of any length."""
 SCRIPTS = {"cp932": "[぀-ヿ]", "cp949": "[가-힣]"}
