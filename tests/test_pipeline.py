@@ -382,12 +382,17 @@ def test_locks_that_a_kill_leaves(clone):
 
 
 def test_killed_stage_is_named_by_dvc(clone):
-    """With the signal's number: what a user sees where the kernel ended it because memory ran out."""
+    """With the signal's number: what a user sees where the kernel ended it because memory ran out.
+
+    A shell that starts the stage as a process of its own, as some do, says 137, which is 128 + 9.
+    """
     clone.edit(
         "stages/train.py", "    params = read_params()", "    __import__('os').kill(__import__('os').getpid(), 9)"
     )
     output = clone.dvc("repro", ok=False)
-    assert re.search("failed to reproduce 'train': failed to run: python -m stages.train .*, exited with -9", output)
+    assert re.search(
+        "failed to reproduce 'train': failed to run: python -m stages.train .*, exited with (-9|137)\n", output
+    )
     clone.restore()
     assert (clone.path / "models" / "classifier.safetensors").exists()
 
