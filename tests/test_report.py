@@ -22,6 +22,7 @@ from commands.report.charts import (
     reliability_chart,
 )
 from commands.report.groups import Shown, differing_params, group_members
+from commands.report.markdown import confusion_markdown
 from commands.report.page import make_page
 from commands.report.plots import Plots, parse_plots
 from src.summaries import Run
@@ -144,6 +145,25 @@ def test_confusion_matrix_has_shares_of_the_actual_class_and_means_over_seeds():
     assert cells == {("x", "x"): (7, 0.7), ("x", "y"): (3, 0.3), ("y", "x"): (0, 0), ("y", "y"): (0, 0)}
     assert chart["layer"][0]["encoding"]["color"]["scale"]["domain"] == [0, 1]
     assert confusions(seeds, rows) == [("x", "y", 3)]
+
+
+def test_confusion_matrix_is_a_table_in_markdown():
+    """Empty cells for 0; no class name ends a cell or is HTML; of many classes, the mistakes alone."""
+    names = ["a|b", "<i>c", "d"]
+    run = Shown("my_run", [member("my_run")])
+    lines = confusion_markdown([run], {"my_run": confusion([[8, 2, 0], [0, 1234, 1], [0, 0, 10]], names)}).splitlines()
+    assert lines[0] == r"**Confusion matrix of my\_run**: images"
+    assert lines[2:] == [
+        r"| actual / predicted | a\|b | \<i\>c | d |",
+        "|---|---:|---:|---:|",
+        r"| a\|b | 8 | 2 |  |",
+        r"| \<i\>c |  | 1,234 | 1 |",
+        "| d |  |  | 10 |",
+    ]
+    many = confusion(
+        [[int(i == j) or int(j == i + 1) for j in range(30)] for i in range(30)], list(map(str, range(30)))
+    )
+    assert "| 0 | 1 | 1 |" in confusion_markdown([run], {"my_run": many}).splitlines()
 
 
 def test_recall_and_precision_have_one_scale():

@@ -20,16 +20,22 @@ def main() -> int:
         metavar="REVISION",
         help="Git revisions or experiments; one is compared with the workspace, as by `dvc plots diff`",
     )
-    revisions = parser.parse_args().revisions
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="also write the confusion matrices as Markdown, for a comment"
+    )
+    arguments = parser.parse_args()
     # DVC and SciPy take a second to import: `--help` doesn't wait for them.
     from commands.report.groups import group_members, read_member
-    from commands.report.page import make_page
+    from commands.report.markdown import confusion_markdown
+    from commands.report.page import CONFUSION, make_page
     from commands.report.plots import read_plots
 
-    plots = read_plots(revisions, PAGE.parent / "static")
+    plots = read_plots(arguments.revisions, PAGE.parent / "static")
     groups = group_members([read_member(label) for label in plots.revisions])
     PAGE.write_text(make_page(groups, plots), "utf-8")
     plots.remove_files()
+    if arguments.markdown:
+        arguments.markdown.write_text(confusion_markdown(groups, plots.rows.get(CONFUSION, {})), "utf-8")
     print(f"{PAGE.resolve()}: open it in a browser")
     return 0
 

@@ -128,9 +128,7 @@ def class_chart(groups: Sequence[Shown], rows: Rows, metric: str) -> Spec | None
 
 def confusion_chart(group: Shown, rows: Rows) -> Spec | None:
     """The group's confusion matrix: images, the mean over seeds, and as colour the share of the actual class."""
-    counts: dict[tuple[str, str], float] = defaultdict(float)
-    for row in (row for name in group.revisions for row in rows.get(name, ())):
-        counts[row["actual"], row["predicted"]] += float(row["count"]) / len(group.runs)
+    counts = confusion_counts(group, rows)
     if not counts:
         return None
     classes = list(dict.fromkeys(actual for actual, _ in counts))
@@ -174,14 +172,19 @@ def confusion_chart(group: Shown, rows: Rows) -> Spec | None:
     return {"data": {"values": values}, "encoding": axes, "layer": layer, "usermeta": {"square": 460}}
 
 
-def confusions(group: Shown, rows: Rows, most: int = 10) -> list[tuple[str, str, float]]:
-    """The commonest mistakes: the actual class, the predicted one, and images, the mean over seeds."""
+def confusion_counts(group: Shown, rows: Rows) -> dict[tuple[str, str], float]:
+    """Images of each actual and predicted class, the mean over seeds, in the classes' order."""
     counts: dict[tuple[str, str], float] = defaultdict(float)
     for row in (row for name in group.revisions for row in rows.get(name, ())):
-        if row["actual"] != row["predicted"]:
-            counts[row["actual"], row["predicted"]] += float(row["count"]) / len(group.runs)
-    ranked = sorted(counts.items(), key=lambda item: -item[1])[:most]
-    return [(actual, predicted, count) for (actual, predicted), count in ranked if count]
+        counts[row["actual"], row["predicted"]] += float(row["count"]) / len(group.runs)
+    return dict(counts)
+
+
+def confusions(group: Shown, rows: Rows, most: int = 10) -> list[tuple[str, str, float]]:
+    """The commonest mistakes: the actual class, the predicted one, and images, the mean over seeds."""
+    ranked = sorted(confusion_counts(group, rows).items(), key=lambda item: -item[1])
+    wrong = [(actual, predicted, count) for (actual, predicted), count in ranked if actual != predicted and count]
+    return wrong[:most]
 
 
 def reliability_chart(groups: Sequence[Shown], rows: Rows) -> Spec | None:
