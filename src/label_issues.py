@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 
@@ -56,17 +55,17 @@ def choose_folds(runs: Sequence[Run]) -> Folds:
 
 def join_predictions(parts: Sequence[Predictions]) -> Predictions:
     """All folds' predictions, in the order of the images; raises MnistryError where folds share an image."""
-    columns: dict[str, Any] = {
-        field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Predictions)
-    }
-    order = np.argsort(columns["images"], kind="stable")
-    images = columns["images"][order]
+    joined = Predictions(
+        **{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Predictions)}
+    )
+    joined = joined.rows(np.argsort(joined.images, kind="stable"))
+    images = joined.images
     if (twice := images[1:][images[1:] == images[:-1]]).size:
         raise MnistryError(
             f"{twice.size:,} images, such as image {twice[0]}, are in two folds: those are of different datasets or "
             "versions of mnistry; run the experiments again"
         )
-    return Predictions(**{name: column[order] for name, column in columns.items()})
+    return joined
 
 
 def find_label_issues(predictions: Predictions) -> np.ndarray:

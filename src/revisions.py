@@ -68,9 +68,15 @@ class Revision:
                 return str(entry["path"])
         raise MnistryError(f"{self.name}: its dvc.lock doesn't say what evaluate read; run `dvc repro`")
 
-    def split_sha256(self, split: str = "test") -> str | None:
-        """The digest of the split's codes and labels; None where dataset.json is not in DVC's cache."""
+    @property
+    def held_out_of(self) -> str:
+        """The split that the images of its validation.csv are of: the source's own validation split, or `train`."""
+        folds = yaml.safe_load(self.read_text("params.yaml")).get("train", {}).get("folds", 0)
+        return "validation" if "validation" in self.sha256() and not folds else "train"
+
+    def sha256(self) -> dict[str, str]:
+        """For each split, the digest of its codes and labels; none where dataset.json is not in DVC's cache."""
         try:
-            return str(json.loads(self.read_text(f"{self.dataset}/dataset.json"))["sha256"][split])
+            return dict(json.loads(self.read_text(f"{self.dataset}/dataset.json"))["sha256"])
         except (MnistryError, ValueError, KeyError):
-            return None
+            return {}
