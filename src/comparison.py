@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, norm, t
 
 from src.errors import MnistryError
 from src.predictions import COLUMNS
@@ -186,10 +186,12 @@ def tango_interval(only_first: int, only_second: int, images: int) -> tuple[floa
 
 
 def bootstrap_differences(first: Predictions, second: Predictions, seed: int) -> tuple[Difference, Difference]:
-    """The differences in log loss and in macro F1, with the paired bootstrap's percentile intervals.
+    """The differences in log loss and in macro F1, with the paired bootstrap's t intervals.
 
-    Images are drawn with replacement, both classifiers' answers together. Macro F1 is the mean over the classes that
-    occur, as label or prediction. B. Efron and R. Tibshirani, An introduction to the bootstrap (1993), chapter 13.
+    Images are drawn with replacement, both classifiers' answers together; an interval is the difference ± Student's t
+    times the standard deviation of the resamples' differences. (Their percentiles make too narrow an interval for a few
+    hundred images.) Macro F1 is the mean over the classes that occur, as label or prediction. T. Hesterberg, What
+    teachers should know about the bootstrap, The American Statistician 69 (2015).
     """
     names, codes = np.unique(np.concatenate([first.actual, first.predicted, second.predicted]), return_inverse=True)
     actual, *predicted = codes.reshape(3, -1)
@@ -201,10 +203,10 @@ def bootstrap_differences(first: Predictions, second: Predictions, seed: int) ->
 
     generator = np.random.default_rng(seed)
     resampled = [metrics(generator.integers(len(actual), size=len(actual))) for _ in range(RESAMPLES)]
-    (low, high) = np.percentile(np.diff(resampled, axis=2)[..., 0], (2.5, 97.5), axis=0)
+    halves = t.ppf(0.975, max(len(actual) - 1, 1)) * np.diff(resampled, axis=2)[..., 0].std(0, ddof=1)
     log_loss, f1 = (
-        Difference(*(float(value) for value in (*both, *ends)))
-        for both, ends in zip(metrics(slice(None)), zip(low, high, strict=True), strict=True)
+        Difference(float(ours), float(theirs), float(theirs - ours - half), float(theirs - ours + half))
+        for (ours, theirs), half in zip(metrics(slice(None)), halves, strict=True)
     )
     return log_loss, f1
 
