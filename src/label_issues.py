@@ -92,17 +92,25 @@ def class_thresholds(predictions: Predictions) -> dict[str, float]:
     return dict(zip(names, means.tolist(), strict=True))
 
 
-COLUMNS = ("image", "file", "label", "suggested", "probability_of_label", "probability_of_suggested")
+COLUMNS = ("file", "label", "given", "suggested", "probability_of_given", "probability_of_suggested", "image")
+"""Of a table to go through, which then takes the name corrected_labels.csv."""
 
 
-def issue_rows(predictions: Predictions, issues: np.ndarray) -> list[dict[str, str | float | int]]:
-    """A row of COLUMNS for each issue, in their order."""
+def issue_rows(
+    predictions: Predictions, issues: np.ndarray, label: str = "given"
+) -> list[dict[str, str | float | int]]:
+    """A row of COLUMNS for each issue, in their order.
+
+    label: what the column of that name has: given, suggested or none, which leaves the images out.
+    """
+    labels = {"given": predictions.actual, "suggested": predictions.predicted}
     columns = (
-        predictions.images.tolist(),
         predictions.files,
+        labels.get(label, np.full(len(predictions.files), "", dtype=object)),
         predictions.actual,
         predictions.predicted,
         predictions.probability_of_actual.tolist(),
         predictions.probability.tolist(),
+        predictions.images.tolist(),
     )
     return [dict(zip(COLUMNS, (column[i] for column in columns), strict=True)) for i in issues]

@@ -155,10 +155,15 @@ def test_audit_prints_writes_and_draws(command, tmp_path):
     with table.open(encoding="utf-8", newline="") as file:
         first, second = csv.DictReader(file)
     assert first == {
-        "image": "5", "file": "5\x1b.png", "label": "dog", "suggested": "cat", "probability_of_label": "0.05",
-        "probability_of_suggested": "0.95",
+        "file": "5\x1b.png", "label": "dog", "given": "dog", "suggested": "cat", "probability_of_given": "0.05",
+        "probability_of_suggested": "0.95", "image": "5",
     }  # fmt: skip
     assert second["image"] == "2"
+    for label, expected in (("suggested", "cat"), ("none", "")):
+        command(runs, "--csv", str(table), "--label", label)
+        with table.open(encoding="utf-8", newline="") as file:
+            row = next(csv.DictReader(file))
+        assert (row["label"], row["given"]) == (expected, "dog")
     assert (tmp_path / "f.png").exists()
 
 
