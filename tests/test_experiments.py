@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+import yaml
 
 from commands import compare, summarize
 from src.errors import MnistryError
@@ -142,6 +143,29 @@ def test_images_held_out_by_both_are_compared(command, tmp_path, capsys):
     assert (content["split"], content["images"]) == ("validation", 10)
     with pytest.raises(MnistryError, match="train splits differ: other images, labels or pixels; HEAD has data"):
         command(compare, "HEAD", "pixels", "--validation")
+
+
+@pytest.mark.parametrize(
+    ("splits", "folds", "split"),
+    [
+        (["train", "test"], 0, "train"),
+        (["train", "validation"], 0, "validation"),
+        (["train", "validation"], 5, "train"),
+    ],
+)
+def test_images_held_out_are_of_the_own_validation_split_unless_there_are_folds(monkeypatch, splits, folds, split):
+    """As the revision's dvc.lock and dataset.json have it."""
+    lock = {
+        "train": {"params": {"params.yaml": {"seed": 0, "train": {"folds": folds}}}},
+        "evaluate": {"deps": [{"path": "data/normalized/mine"}]},
+    }
+    files = {
+        "dvc.lock": yaml.safe_dump({"stages": lock}),
+        "data/normalized/mine/dataset.json": json.dumps({"sha256": dict.fromkeys(splits, "0")}),
+    }
+    monkeypatch.setattr(Revision, "__init__", lambda _: None)
+    monkeypatch.setattr(Revision, "read_text", lambda _, path: files[path])
+    assert Revision().held_out_of == split  # type: ignore[call-arg]
 
 
 class FakeRevision:
