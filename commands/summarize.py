@@ -1,6 +1,7 @@
 """Groups of experiments, with mean, spread and the difference from the best: `python -m commands.summarize`."""
 
 import argparse
+import textwrap
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,7 +89,7 @@ def show(summaries: "list[Summary]") -> None:
         for name, n, mean, difference in rows:
             print(f"  {name:{widths[0]}}  {n:>{widths[1]}}  {mean:{widths[2]}}  {difference}")
         if note := choice_note(summary):
-            print(f"  ({note})")
+            print(textwrap.fill(f"({note})", 80, initial_indent="  ", subsequent_indent="  "))
 
 
 def put_table(path: Path, lines: list[str]) -> None:
