@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands import count, figure_file, run_command, warn
+from src.errors import MnistryError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,10 @@ def main() -> int:
     from src.experiments import read_experiments
     from src.label_issues import COLUMNS, choose_folds, find_label_issues, issue_rows, join_predictions
     from src.revisions import Revision
+    from src.sources.listing import CORRECTIONS
 
+    if arguments.csv and arguments.csv.name == CORRECTIONS and arguments.csv.exists():
+        raise MnistryError(f"{arguments.csv}: it may hold corrections of before; write another file, and add its rows")
     runs, _ = read_experiments(arguments.rev, all_commits=arguments.all_commits)
     folds = choose_folds([run for run in runs if any(fnmatchcase(run.name, each) for each in arguments.names or "*")])
     if folds.missing:

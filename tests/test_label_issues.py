@@ -167,6 +167,16 @@ def test_audit_prints_writes_and_draws(command, tmp_path):
     assert (tmp_path / "f.png").exists()
 
 
+def test_corrections_of_before_are_not_overwritten(command, tmp_path):
+    """They may have been made by hand."""
+    table = tmp_path / "corrected_labels.csv"
+    command([run("a0", 0), run("a1", 1)], "--csv", str(table), "--label", "none")
+    before = table.read_text()
+    with pytest.raises(MnistryError, match=r"corrected_labels.csv: it may hold corrections of before; write another"):
+        command([run("a0", 0), run("a1", 1)], "--csv", str(table))
+    assert table.read_text() == before
+
+
 def test_audit_says_which_folds_are_missing(command, tmp_path):
     """And draws nothing where no label is wrong; a pattern chooses experiments."""
     runs = [run("a0", 0, folds=3), run("a1", 1, folds=3)]
