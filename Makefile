@@ -77,8 +77,9 @@ tour: environment ## Execute docs/tour.ipynb and store its outputs
 bench: environment ## Measure training against the tutorials' loops and write docs/benchmarks.md; BENCH=--quick for less
 	$(BIN)/python -m benchmarks.training $(BENCH)
 
-results: environment ## Train all models on all datasets over ten seeds (takes hours) and write the README's table
-	$(BIN)/python -m benchmarks.results $(RESULTS)
+results: environment ## Sweep all models on three datasets over ten seeds (takes hours), and put their summary into the README
+	$(BIN)/python -m commands.sweep -S dataset=digits,mnist,fashion_mnist -S model=linear,mlp,cnn,resnet -S 'seed=range(10)' $(SWEEP)
+	$(BIN)/python -m commands.summarize '*-linear-seed?' '*-mlp-seed?' '*-cnn-seed?' '*-resnet-seed?' --into README.md
 
 deps: environment ## Bring the deps in dvc.yaml up to date with the imports
 	$(BIN)/python -m tests.imports
