@@ -40,6 +40,10 @@ def check_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     return shape
 
 
+Content = Literal["characters", "objects"]
+"""What images show, where it decides how they may be changed in training: a mirrored character may be another."""
+
+
 @dataclass(frozen=True)
 class Decoding:
     """How images are brought to a dataset's shape.

@@ -29,6 +29,7 @@ from src.outputs import check_room
 from src.params import Params, Train, read_params
 from src.predictions import write_predictions
 from src.progress import Epoch
+from src.recipes import Facts, complete_params, describe_recipe
 from src.resuming import Checkpoint, loaded_code, open_checkpoint, training_key
 from src.runtime import prepare_process
 from src.training import DivergedError, balanced_weights, fit, learns_from_one_image
@@ -51,11 +52,14 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     device = choose_device(params.device)
     prepare_process()
     torch.manual_seed(params.seed)
-    dataset, recipe = load_info(normalized), params.recipe
+    dataset = load_info(normalized)
+    train, validation = load_subsets(normalized, dataset, params.train, params.seed, device)
+    written = params.recipe
+    params = complete_params(params, Facts.of(dataset, len(train)))
+    recipe = params.recipe
     require_room_for_weights(params.model, recipe, dataset, device)
     model = place(build_model(params.model, recipe, dataset), device)
     precision = choose_precision(params.train.precision, device, model)
-    train, validation = load_subsets(normalized, dataset, params.train, params.seed, device)
     log(
         f"{params.model}: {count_parameters(model):,} parameters on {describe_device(device)} "
         f"in {str(precision).removeprefix('torch.')}, {len(train)} training and {len(validation)} validation images"
@@ -63,6 +67,7 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     )
     machine = arithmetic(device, precision)
     log(f"the same bytes come again with {', '.join(f'{name} {value}' for name, value in machine.items())}")
+    log(f"recipe: {describe_recipe(recipe, written)}")
     batch_size = min(recipe.batch_size, len(train))
     log(f"batches of images {(batch_size, *dataset.shape)} and labels {(batch_size,)}")
     refuse_batches_of_one(params.model, model, train, recipe.batch_size)

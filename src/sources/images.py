@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, PlainValidator, ValidationError, model_validator
 from tqdm import tqdm
 
-from src.decoding import Decoding, check_shape, measure_image
+from src.decoding import Content, Decoding, check_shape, measure_image
 from src.errors import MnistryError, one_line, printable
 from src.explanations import Expected
 from src.parallel import ordered_map
@@ -118,6 +118,8 @@ class ImagesDescription(Section):
     """The column of the tables that holds the class; by default, it is found by its name."""
     fit: Literal["pad", "crop", "stretch"] = "pad"
     """What is done with images of other proportions than image_size."""
+    content: Content | None = None
+    """What the images show, by which `auto` in a recipe goes; unset, nothing is done that would change characters."""
     transparent: Literal["auto", "black", "white"] = "auto"
     """What is behind transparent parts; auto is black, or white where more images would be of one colour on black."""
 
@@ -140,6 +142,7 @@ class ResolvedImages(Section):
     shape: Annotated[Shape, Tuple, AfterValidator(check_shape)]
     fit: Literal["pad", "crop", "stretch"]
     transparent: Literal["black", "white"]
+    content: Content | None = None
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,13 @@ class ImagesSource:
             files = complete_splits(files, class_names, description.test_fraction, description.split_seed)
             print(describe_classes(files, class_names), flush=True)
             pack(files, images.contents, raw)
-        resolved = ResolvedImages(class_names=class_names, shape=shape, fit=description.fit, transparent=transparent)
+        resolved = ResolvedImages(
+            class_names=class_names,
+            shape=shape,
+            fit=description.fit,
+            transparent=transparent,
+            content=description.content,
+        )
         (raw / RESOLVED).write_text(resolved.model_dump_json(), "utf-8")
 
     @contextmanager
@@ -196,6 +205,7 @@ class ImagesSource:
                 for name, split in packed.items()
             },
             decoding,
+            resolved.content,
         )
 
     def _unpacked(self, scratch: Path, findings: Findings) -> Path:
