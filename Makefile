@@ -62,10 +62,11 @@ test: environment ## Run the tests, on up to four processors
 fuzz: environment ## Read 11,000 damaged and malicious files of every kind, or as many as FUZZ says: make fuzz FUZZ=50000
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
-lint: environment ## Check style and types
+lint: environment ## Check style, types and workflows
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/zizmor --offline --quiet --strict-collection .github/workflows
 
 faults: environment ## Kill the pipeline at random moments, run out of memory and of room, and write the figures: FAULTS=10
 	$(BIN)/python -m tests.faults $(FAULTS)

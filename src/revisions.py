@@ -31,6 +31,11 @@ class Revision:
                 f"{name}: {error}; expected a Git revision, the name of an experiment (`dvc exp list`), or {WORKSPACE}"
             ) from None
 
+    @property
+    def sha(self) -> str:
+        """The commit that the name means; of the workspace, `workspace`."""
+        return str(self._files.repo.get_rev())
+
     def open(self, path: str) -> Any:
         """The file, open for reading bytes; raises MnistryError where the revision or DVC's cache doesn't have it."""
         try:
