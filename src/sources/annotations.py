@@ -10,7 +10,7 @@ from pathlib import Path
 from src.errors import MnistryError
 from src.sources.file_names import Names
 from src.sources.findings import Findings
-from src.sources.listing import NO_LABEL, SUFFIXES, ImageFile, image_files
+from src.sources.listing import NO_LABEL, SUFFIXES, Ignored, ImageFile, image_files, is_ignored
 from src.sources.paths import is_link_outside, is_name_outside
 from src.sources.split_names import split_of
 from src.sources.tables import INDEX_COLUMNS, SPLIT_COLUMNS, Table, read_table
@@ -47,19 +47,25 @@ class Columns:
 
 
 def list_annotations(
-    folder: Path, tables: Sequence[tuple[str, Path]], encoding: str, findings: Findings, label_column: str = ""
+    folder: Path,
+    tables: Sequence[tuple[str, Path]],
+    encoding: str,
+    findings: Findings,
+    label_column: str = "",
+    ignored: Ignored = is_ignored,
 ) -> list[ImageFile]:
     """The images that the tables name, in the order of the rows.
 
     tables: the split of each, or empty where a column says it or nothing does, and its file; what it names is next to
     it, below, or, where nothing is, anywhere in the folder. encoding: of the tables; by default, UTF-8. label_column:
-    the one that holds the class, in small letters or not; empty where it is to be found.
+    the one that holds the class, in small letters or not; empty where it is to be found. ignored: what is no
+    part of the dataset.
     """
     files: dict[str, ImageFile] = {}
     problems: dict[str, list[str]] = {}
     twice: dict[str, list[str]] = {}
     for split, path in tables:
-        for where, file in _read(folder, path, split, encoding, label_column, findings):
+        for where, file in _read(folder, path, split, encoding, label_column, findings, ignored):
             earlier = files.setdefault(file.path, file)
             if earlier is file:
                 continue
@@ -87,7 +93,7 @@ def _one_per_kind(lines: dict[str, list[str]]) -> Iterator[str]:
 
 
 def _read(
-    folder: Path, path: Path, split: str, encoding: str, label_column: str, findings: Findings
+    folder: Path, path: Path, split: str, encoding: str, label_column: str, findings: Findings, ignored: Ignored
 ) -> list[tuple[str, ImageFile]]:
     """Each row's place and image. split: that of the whole table, or empty."""
     if is_link_outside(path, folder):
@@ -95,8 +101,8 @@ def _read(
         return []
     try:
         table = _with_all_columns(read_table(path, encoding))
-        base = path.parent if next(image_files(path.parent), None) else folder
-        names = Names(folder, base, split or split_of(path.stem))
+        base = path.parent if next(image_files(path.parent, ignored), None) else folder
+        names = Names(folder, base, split or split_of(path.stem), ignored)
         columns = find_columns(table, split, names, label_column)
     except MnistryError as error:
         findings.problem(str(error))

@@ -20,8 +20,8 @@ from PIL import Image
 from src.array_files import ARRAY_ERRORS, array_reason, check_size, read_npy
 from src.errors import MnistryError, is_text
 from src.sources.archives import ARCHIVE_ERRORS, check_growth
-from src.sources.findings import Findings
-from src.sources.listing import NO_LABEL, ImageFile, is_ignored
+from src.sources.findings import Findings, flow_list
+from src.sources.listing import NO_LABEL, Ignored, ImageFile, is_ignored
 from src.sources.pixel_tables import FEWEST, is_pixel_table, read_pixel_table
 from src.sources.split_names import split_of
 
@@ -78,9 +78,9 @@ def _png(codes: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def find_array_files(folder: Path) -> list[Path]:
+def find_array_files(folder: Path, ignored: Ignored = is_ignored) -> list[Path]:
     """The files in the folder that hold images as numbers, by their names and beginnings, sorted."""
-    return [path for path in sorted(folder.iterdir()) if not is_ignored(path) and path.is_file() and _kind(path)]
+    return [path for path in sorted(folder.iterdir()) if not ignored(path) and path.is_file() and _kind(path)]
 
 
 def _kind(path: Path) -> str:
@@ -142,7 +142,10 @@ def _check_together(found: list[ArrayImages], findings: Findings) -> None:
     """Add what is wrong with the splits' arrays next to each other."""
     splits = [each.split for each in found]
     if len(set(splits)) < len(splits):
-        findings.problem(f"{', '.join(each.name for each in found)}: several arrays for one split; keep one of them")
+        findings.problem(
+            f"{', '.join(each.name for each in found)}: several arrays for one split; keep one of them, or "
+            f"name the others in source.yaml, such as exclude: {flow_list([found[-1].name])}"
+        )
     elif "" in splits and len(splits) > 1:
         name = found[splits.index("")].name
         findings.problem(f"{name}: which split is it? others are named so: call it train, validation or test, too")

@@ -25,12 +25,13 @@ from src.sources.archives import is_archive, stem, unpack
 from src.sources.arrays import find_array_files, read_arrays
 from src.sources.base import RawDataset, Split
 from src.sources.descriptions import NAMES, find_description
-from src.sources.findings import Findings, more_than
+from src.sources.findings import Findings, flow_list, more_than
 from src.sources.layouts import Reading, list_images
 from src.sources.listing import (
     ImageFile,
     check_classes,
     complete_splits,
+    ignored_in,
     image_files,
     is_ignored,
     is_not_image,
@@ -116,6 +117,8 @@ class ImagesDescription(Section):
     """The one that lists the images, where it isn't next to them; by default, it is found."""
     label_column: str = ""
     """The column of the tables that holds the class; by default, it is found by its name."""
+    exclude: Annotated[tuple[str, ...], Tuple] = ()
+    """Files and folders that are left out: names, or paths from the dataset's folder on; * is for anything."""
     fit: Literal["pad", "crop", "stretch"] = "pad"
     """What is done with images of other proportions than image_size."""
     transparent: Literal["auto", "black", "white"] = "auto"
@@ -124,7 +127,7 @@ class ImagesDescription(Section):
     @property
     def reading(self) -> Reading:
         """How the folder is to be read."""
-        return Reading(self.root, self.class_level, self.encoding, self.table, self.label_column)
+        return Reading(self.root, self.class_level, self.encoding, self.table, self.label_column, self.exclude)
 
     @model_validator(mode="before")
     @classmethod
@@ -262,14 +265,25 @@ class ListedImages:
 
 def list_all(folder: Path, description: ImagesDescription, scratch: Path, findings: Findings) -> ListedImages:
     """The images in the folder, in whichever form: image files, or arrays and tables of pixels."""
-    paths = find_array_files(folder)
+    ignored = ignored_in(folder, description.exclude)
+    paths = find_array_files(folder, ignored)
     if not paths:
         files = list_images(folder, findings, description.reading)
         contents = ((folder / file.path).read_bytes() for file in files)
         return ListedImages(files, contents, partial(measure_all, folder, files))
-    if next(image_files(folder), None):
-        findings.problem(f"two layouts at once: {paths[0].name} with pixels, and image files; keep one of them")
+    images = [path.relative_to(folder).as_posix() for path in image_files(folder, ignored)]
+    if any("/" in name for name in images):
+        tops = sorted({name.partition("/")[0] for name in images})
+        findings.problem(
+            f"two layouts at once: {paths[0].name} with pixels, and image files; in source.yaml, exclude: "
+            f"{flow_list([path.name for path in paths])} takes the images, exclude: {flow_list(tops[:5])} the pixels"
+        )
         return ListedImages([], (), lambda _: Measured())
+    if images:
+        findings.note(
+            f"{', '.join(sorted(images)[:3])}{more_than(images, 3)}: no labels, next to "
+            f"{', '.join(path.name for path in paths[:3])}, with labels and pixels; passed over"
+        )
     arrays = read_arrays(folder, paths, description.image_size, scratch, findings, description.label_column)
     measured = Measured()
     for each in arrays:
