@@ -19,6 +19,7 @@ from PIL import Image
 
 from src.array_files import ARRAY_ERRORS, array_reason, check_size, read_npy
 from src.errors import MnistryError, is_text
+from src.signatures import describe_start
 from src.sources.archives import ARCHIVE_ERRORS, check_growth
 from src.sources.findings import Findings, flow_list
 from src.sources.listing import NO_LABEL, Ignored, ImageFile, is_ignored
@@ -93,6 +94,12 @@ def _kind(path: Path) -> str:
     return "idx" if _idx_header(path) else ""
 
 
+def _describe(path: Path, reason: str) -> str:
+    """What the file looks like, where its first bytes say it; else the reason for which it can't be read."""
+    with path.open("rb") as file:
+        return describe_start(file.read(140)) or reason
+
+
 def read_arrays(
     folder: Path,
     files: list[Path],
@@ -126,7 +133,7 @@ def read_arrays(
         except MnistryError as error:
             findings.problem(str(error))
         except (*ARRAY_ERRORS, *ARCHIVE_ERRORS, NotImplementedError, RuntimeError) as error:
-            findings.problem(f"{path.name}: not an array that can be read ({array_reason(error)})")
+            findings.problem(f"{path.name}: not an array that can be read ({_describe(path, array_reason(error))})")
     if loose:
         try:
             found += _pairs(loose, folder.name, shape, findings)

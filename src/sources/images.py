@@ -21,6 +21,7 @@ from src.decoding import Decoding, check_shape, measure_image
 from src.errors import MnistryError, one_line, printable
 from src.explanations import Expected
 from src.parallel import ordered_map
+from src.signatures import describe_unread
 from src.sources.archives import is_archive, stem, unpack
 from src.sources.arrays import find_array_files, read_arrays
 from src.sources.base import RawDataset, Split
@@ -28,7 +29,9 @@ from src.sources.descriptions import NAMES, find_description
 from src.sources.findings import Findings, flow_list, more_than
 from src.sources.layouts import Reading, list_images
 from src.sources.listing import (
+    Ignored,
     ImageFile,
+    all_files,
     check_classes,
     complete_splits,
     ignored_in,
@@ -266,6 +269,10 @@ class ListedImages:
 def list_all(folder: Path, description: ImagesDescription, scratch: Path, findings: Findings) -> ListedImages:
     """The images in the folder, in whichever form: image files, or arrays and tables of pixels."""
     ignored = ignored_in(folder, description.exclude)
+    if problems := unread_problems(folder, ignored):
+        for problem in problems:
+            findings.problem(problem)
+        return ListedImages([], (), lambda _: Measured())
     paths = find_array_files(folder, ignored)
     if not paths:
         files = list_images(folder, findings, description.reading)
@@ -290,6 +297,17 @@ def list_all(folder: Path, description: ImagesDescription, scratch: Path, findin
         measured.shapes[each.shape] += len(each.labels)
     files = [file for each in arrays for file in each.files()]
     return ListedImages(files, chain.from_iterable(each.contents() for each in arrays), lambda _: measured)
+
+
+def unread_problems(folder: Path, ignored: Ignored) -> list[str]:
+    """What files of other formats are and what to do, a line per kind, where nothing else in the folder can be read."""
+    if next(image_files(folder, ignored), None) or find_array_files(folder, ignored):
+        return []
+    kinds: dict[str, list[str]] = {}
+    for path in sorted(all_files(folder, ignored)):
+        if path.is_file() and (what := describe_unread(path)):
+            kinds.setdefault(what, []).append(path.relative_to(folder).as_posix())
+    return [f"{names[0]}{more_than(names, 1)}: {what}" for what, names in kinds.items()]
 
 
 def describe_classes(files: Sequence[ImageFile], class_names: Sequence[str]) -> str:
