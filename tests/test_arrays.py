@@ -450,3 +450,23 @@ def test_an_empty_or_black_split_has_no_scale(folder):
     squares, empty = RAMPS.reshape(8, 4, 4), np.zeros((0, 4, 4))
     np.savez(folder / "data.npz", x_train=squares, y_train=ALTERNATING, x_test=empty, y_test=np.zeros(0, np.int64))
     load(folder, "again")
+
+
+@pytest.mark.parametrize(("separator", "suffix"), [(";", "csv"), ("\t", "csv"), ("\t", "tsv"), ("|", "csv")])
+@pytest.mark.parametrize("header", [True, False])
+def test_tables_of_pixels_with_other_separators(folder, separator, suffix, header):
+    """As for tables of file names."""
+    for split in IMAGES:
+        table = pixel_csv(IMAGES[split], LABELS[split], header)
+        put(folder, f"{split}.{suffix}", table.replace(",", separator))
+    splits = load(folder)[2]
+    for split, (images, labels) in splits.items():
+        assert (images[:, 0] == IMAGES[split]).all()
+        assert labels == LABELS[split].tolist()
+
+
+def test_two_columns_of_splits_in_a_table_of_pixels_are_refused(folder):
+    """The first was taken in silence."""
+    head, *rows = pixel_csv(IMAGES["train"], LABELS["train"]).splitlines()
+    put(folder, "all.csv", "\n".join([f"split,usage,{head}", *(f"train,Training,{row}" for row in rows)]))
+    assert "all.csv:1: columns split and usage may each be the split; rename all but one" in problems_of(folder)

@@ -22,7 +22,7 @@ from src.errors import MnistryError, is_text
 from src.signatures import describe_start
 from src.sources.archives import ARCHIVE_ERRORS, check_growth
 from src.sources.findings import Findings, flow_list
-from src.sources.listing import NO_LABEL, Ignored, ImageFile, is_ignored
+from src.sources.listing import NO_LABEL, TABLE_SUFFIXES, Ignored, ImageFile, is_ignored
 from src.sources.pixel_tables import FEWEST, is_pixel_table, read_pixel_table
 from src.sources.split_names import split_of
 
@@ -89,7 +89,7 @@ def _kind(path: Path) -> str:
     name = path.name.lower()
     if name.endswith((".npz", ".npy")):
         return name[-3:]
-    if name.endswith(".csv"):
+    if name.endswith(TABLE_SUFFIXES):
         return "csv" if is_pixel_table(path) else ""
     return "idx" if _idx_header(path) else ""
 

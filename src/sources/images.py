@@ -130,7 +130,15 @@ class ImagesDescription(Section):
     @property
     def reading(self) -> Reading:
         """How the folder is to be read."""
-        return Reading(self.root, self.class_level, self.encoding, self.table, self.label_column, self.exclude)
+        return Reading(
+            self.root,
+            self.class_level,
+            self.encoding,
+            self.table,
+            self.label_column,
+            self.exclude,
+            self.class_names,
+        )
 
     @model_validator(mode="before")
     @classmethod
@@ -233,7 +241,7 @@ class ImagesSource:
         others = [
             path
             for path in sorted(self.folder.iterdir())
-            if not is_ignored(path) and path.name not in NAMES and path not in archives
+            if not is_ignored(path) and path.name.lower() not in NAMES and path not in archives
         ]
         tables = [path for path in others if is_table(path)]
         wrong = [path.name for path in others if path.is_dir() or not is_not_image(path)]

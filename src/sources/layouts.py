@@ -25,7 +25,7 @@ class Reading:
     """What the user says about how a folder is to be read: as for `list_tree` and `list_annotations`.
 
     table: the one that lists the images, relative to the folder; empty where it is to be found. exclude: as for
-    `ignored_in`.
+    `ignored_in`. class_names: those that the user lists.
     """
 
     root: str = "."
@@ -34,6 +34,7 @@ class Reading:
     table: str = ""
     label_column: str = ""
     exclude: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
 
 
 def list_images(folder: Path, findings: Findings, reading: Reading = Reading()) -> list[ImageFile]:
@@ -42,7 +43,9 @@ def list_images(folder: Path, findings: Findings, reading: Reading = Reading()) 
     stated = reading.table
     tables = _stated_table(folder, stated, findings) if stated else find_tables(folder, findings, ignored)
     if tables:
-        files = list_annotations(folder, tables, reading.encoding, findings, reading.label_column, ignored)
+        files = list_annotations(
+            folder, tables, reading.encoding, findings, reading.label_column, ignored, {*reading.class_names}
+        )
         # Where rows are wrong, their images are unlisted because of that.
         if not findings.problems:
             _check_unlisted(folder, files, " and ".join(sorted(path.name for _, path in tables)), findings, ignored)

@@ -321,7 +321,7 @@ def _shown(names: set[str]) -> str:
 
 def _note_other_files(names: Sequence[str], findings: Findings) -> None:
     """One line about all files that are no images."""
-    names = [name for name in names if Path(name).name not in NAMES]
+    names = [name for name in names if Path(name).name.lower() not in NAMES]
     if names:
         findings.note(f"not images, passed over: {', '.join(names[:3])}{more_than(names, 3)}")
 
