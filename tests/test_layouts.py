@@ -117,7 +117,7 @@ def test_name_that_is_not_text_is_named(folder):
         ({"val.zip": b"", "test.zip": b""}, "two layouts at once: test.zip, val.zip; expected one archive"),
         (
             {"all.7z": b"7z\xbc\xaf"},
-            "all.7z: next to the folders; expected images in one folder per class, or a CSV, or archives alone",
+            "all.7z: a 7-Zip archive; unpack it, or pack it as .zip or .tar",
         ),
         ({}, "no images; expected one folder per class, or a CSV"),
         (
