@@ -470,3 +470,16 @@ def test_two_columns_of_splits_in_a_table_of_pixels_are_refused(folder):
     head, *rows = pixel_csv(IMAGES["train"], LABELS["train"]).splitlines()
     put(folder, "all.csv", "\n".join([f"split,usage,{head}", *(f"train,Training,{row}" for row in rows)]))
     assert "all.csv:1: columns split and usage may each be the split; rename all but one" in problems_of(folder)
+
+
+def test_idx_files_in_a_folder_each(folder):
+    """As Kaggle unzips them; sample images at the top don't matter."""
+    for name, split in (("train", "train"), ("t10k", "test")):
+        for what, array in (("images-idx3", IMAGES[split]), ("labels-idx1", LABELS[split])):
+            file = f"{name}-{what}-ubyte"
+            put(folder, f"{file}/{file}", idx(array, compress=False))
+    put(folder, "sample.png", png(9))
+    splits = load(folder)[2]
+    for split, (images, labels) in splits.items():
+        assert (images[:, 0] == IMAGES[split]).all()
+        assert labels == LABELS[split].tolist()

@@ -22,7 +22,15 @@ from src.errors import MnistryError, is_text
 from src.signatures import describe_start
 from src.sources.archives import ARCHIVE_ERRORS, check_growth
 from src.sources.findings import Findings, flow_list
-from src.sources.listing import NO_LABEL, TABLE_SUFFIXES, Ignored, ImageFile, is_ignored
+from src.sources.listing import (
+    NO_LABEL,
+    TABLE_SUFFIXES,
+    Ignored,
+    ImageFile,
+    all_files,
+    image_files,
+    is_ignored,
+)
 from src.sources.pixel_tables import FEWEST, is_pixel_table, read_pixel_table
 from src.sources.split_names import split_of
 
@@ -80,8 +88,14 @@ def _png(codes: np.ndarray) -> bytes:
 
 
 def find_array_files(folder: Path, ignored: Ignored = is_ignored) -> list[Path]:
-    """The files in the folder that hold images as numbers, by their names and beginnings, sorted."""
-    return [path for path in sorted(folder.iterdir()) if not ignored(path) and path.is_file() and _kind(path)]
+    """The files in the folder that hold images as numbers, by their names and beginnings, sorted.
+
+    Where there are none, those in the folders in it, unless image files are there as well.
+    """
+    own = [path for path in sorted(folder.iterdir()) if not ignored(path) and path.is_file() and _kind(path)]
+    if own or any(path.parent != folder for path in image_files(folder, ignored)):
+        return own
+    return [path for path in sorted(all_files(folder, ignored)) if path.is_file() and _kind(path)]
 
 
 def _kind(path: Path) -> str:
