@@ -15,13 +15,18 @@ AUTO = "auto"
 """What suits the dataset, by src/recipes.py."""
 
 
+def is_auto(value: Any) -> bool:
+    """Whether the value is left to the dataset."""
+    return bool(value == AUTO)
+
+
 class OrAuto:
     """Marks a value that may be written as `auto`, whatever its type: no recipe is trained before it is completed."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """The value's own schema but for `auto`."""
         return core_schema.no_info_wrap_validator_function(
-            lambda value, validate: AUTO if value == AUTO else validate(value),
+            lambda value, validate: AUTO if is_auto(value) else validate(value),
             handler(source),
             serialization=core_schema.plain_serializer_function_ser_schema(lambda value: value),
         )
@@ -66,6 +71,7 @@ class Train(Section):
     folds: Annotated[int, Field(ge=0, le=10**9), AfterValidator(_more_than_one)]
     fold: Annotated[int, Field(ge=0), AfterValidator(_one_of_the_folds)]
     class_weights: Literal["none", "balanced"]
+    keep: Literal["last", "best"]
     precision: Literal["auto", "float32", "bfloat16"]
 
 
@@ -149,7 +155,7 @@ def make_recipe(model: str, content: Any) -> Recipe:
     kind: type[Recipe] = Models.__annotations__[model]
     recipe = kind.model_validate(content)
     for name, value in (*recipe, *recipe.augment):
-        if value == AUTO:
+        if is_auto(value):
             raise ValueError(f"{name} is {AUTO}")
     return recipe
 

@@ -1,6 +1,7 @@
 """How far a training is: its finished epochs, and all that the next one depends on."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -39,7 +40,8 @@ class Epoch:
 class Progress:
     """All that training changes as it goes, between two epochs; restored, the next epoch gives the same bits.
 
-    generators: whatever an epoch draws random numbers from, each by a name.
+    generators: whatever an epoch draws random numbers from, each by a name. best: a copy of the weights after the epoch
+    with the lowest validation loss, where they are to be kept.
     """
 
     model: nn.Module
@@ -47,6 +49,7 @@ class Progress:
     schedule: LRScheduler | None
     generators: Mapping[str, torch.Generator]
     epochs: list[Epoch] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers and texts in dicts and lists, some of them the training's own: copy what is to be kept."""
@@ -56,6 +59,7 @@ class Progress:
             "schedule": self.schedule.state_dict() if self.schedule else None,
             "generators": {name: generator.get_state() for name, generator in self.generators.items()},
             "epochs": [asdict(epoch) for epoch in self.epochs],
+            "best": self.best,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -67,6 +71,17 @@ class Progress:
         for name, generator in self.generators.items():
             generator.set_state(state["generators"][name])
         self.epochs = [epoch_from_dict(epoch) for epoch in state["epochs"]]
+        self.best = state["best"]
+
+    def keep_best(self) -> None:
+        """Copy the weights if the last of the epochs, each with a validation score, has the lowest loss so far."""
+        if best_epoch(self.epochs) is self.epochs[-1]:
+            self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+
+def best_epoch(epochs: Sequence[Epoch]) -> Epoch:
+    """The first one with the lowest validation loss; each must have been validated."""
+    return min(epochs, key=lambda epoch: epoch.validation.loss if epoch.validation else math.inf)
 
 
 def epoch_from_dict(content: Mapping[str, Any]) -> Epoch:

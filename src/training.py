@@ -5,7 +5,7 @@ import inspect
 import math
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -54,14 +54,16 @@ def fit(
     augment: Augmentation | None = None,
     class_weights: Tensor | None = None,
     precision: torch.dtype = torch.float32,
+    keep: Literal["last", "best"] = "last",
     checkpoint: Checkpoint | None = None,
 ) -> Iterator[Epoch]:
     """Train the model in place, yielding after each epoch; raises DivergedError.
 
     train, validation: on the model's device; validation may be empty. generator: on the CPU; draws the order of the
     images. augment: changes a batch of training images. class_weights: of each class in the loss, float32 of shape
-    (K,), on the model's device. precision: what products are computed in; weights and sums stay float32. checkpoint:
-    of the same training; epochs that it holds are neither trained nor yielded again.
+    (K,), on the model's device. precision: what products are computed in; weights and sums stay float32. keep:
+    which epoch's weights the model has at the end; best needs validation images. checkpoint: of the same training;
+    epochs that it holds are neither trained nor yielded again.
     """
     loss_function = nn.CrossEntropyLoss(class_weights, label_smoothing=recipe.label_smoothing)
     optimizer, steps = make_optimizer(model, recipe), steps_per_epoch(len(train), recipe.batch_size)
@@ -83,9 +85,13 @@ def fit(
         train_score = Score(losses.mean().item(), correct / seen)
         epoch = Epoch(number, train_score, score, losses[0].item(), seconds, seen / (trained - start))
         progress.epochs.append(epoch)
+        if keep == "best":
+            progress.keep_best()
         if checkpoint:
             checkpoint.update(progress)
         yield epoch
+    if progress.best:
+        model.load_state_dict(progress.best)
 
 
 def all_generators(

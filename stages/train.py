@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,9 +26,9 @@ from src.inference import BATCH_SIZE, predict_logits, probabilities_of
 from src.memory import require_room_for_batches, require_room_for_weights
 from src.models import build_model, count_parameters, temperature_of
 from src.outputs import check_room
-from src.params import Params, Train, read_params
+from src.params import Params, Train, is_auto, read_params
 from src.predictions import write_predictions
-from src.progress import Epoch
+from src.progress import Epoch, best_epoch
 from src.recipes import Facts, complete_params, describe_recipe
 from src.resuming import Checkpoint, loaded_code, open_checkpoint, training_key
 from src.runtime import prepare_process
@@ -36,9 +36,15 @@ from src.training import DivergedError, balanced_weights, fit, learns_from_one_i
 from stages import log, run_stage, write_json
 
 FEW_STEPS = 400
-"""The recipes are made for MNIST's 445 steps per epoch; with fewer than this in all, every model underfits."""
+"""With fewer in all, every model underfits."""
 USUAL_RATES = {"sgd": 0.1}
 """Learning rates that few models diverge at; 0.01 for the optimizers that aren't here."""
+CONTENT_UNKNOWN = (
+    "images are neither mirrored nor cut in training, in case they show characters; `content: objects`, or characters, "
+    "in the dataset's source.yaml says what they show"
+)
+WORSE = 1.1
+"""Another epoch is suggested where the last validation loss is this many times the lowest."""
 UNEQUAL = 10
 """Class weights are suggested where the commonest class has this many times the images of the rarest."""
 
@@ -54,6 +60,11 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     torch.manual_seed(params.seed)
     dataset = load_info(normalized)
     train, validation = load_subsets(normalized, dataset, params.train, params.seed, device)
+    if params.train.keep == "best" and not len(validation):
+        raise MnistryError(
+            "train.keep: best goes by the validation loss, and no images are held out; expected last, or "
+            "train.validation_fraction above 0"
+        )
     written = params.recipe
     params = complete_params(params, Facts.of(dataset, len(train)))
     recipe = params.recipe
@@ -68,6 +79,8 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     machine = arithmetic(device, precision)
     log(f"the same bytes come again with {', '.join(f'{name} {value}' for name, value in machine.items())}")
     log(f"recipe: {describe_recipe(recipe, written)}")
+    if dataset.content is None and is_auto(written.augment.flip):
+        log(f"hint: {CONTENT_UNKNOWN}")
     batch_size = min(recipe.batch_size, len(train))
     log(f"batches of images {(batch_size, *dataset.shape)} and labels {(batch_size,)}")
     refuse_batches_of_one(params.model, model, train, recipe.batch_size)
@@ -92,15 +105,17 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
         augment=make_augmentation(recipe.augment, params.seed, device),
         class_weights=balanced_weights(train_labels, len(dataset.class_names)).to(device) if balanced else None,
         precision=precision,
+        keep=params.train.keep,
         checkpoint=checkpoint,
     )
     with kept_on_error(checkpoint, params):
         history = write_history(epochs, checkpoint.epochs, recipe.epochs, history_csv)
         if warning := worse_than_untrained(history, params, len(dataset.class_names)):
             log(f"warning: {warning}")
+        kept = kept_epoch(history, params.train.keep)
         probabilities = calibrate(model, validation)
         save_classifier(classifier, Classifier(model, params.model, recipe, dataset, familiarity_of(train)))
-        write_json(train_json, train_metrics(history, model))
+        write_json(train_json, train_metrics(history, kept, model))
         files = load_files(normalized, validation_split(dataset, params.train), len(validation.labels))
         write_validation(validation_csv, validation, files, dataset, probabilities)
     checkpoint.remove()
@@ -231,10 +246,31 @@ def worse_than_untrained(history: Sequence[Epoch], params: Params, num_classes: 
     return None
 
 
-def train_metrics(history: Sequence[Epoch], model: nn.Module) -> dict[str, float]:
-    """What train.json holds; untrained_loss: of the first batch, before the weights changed."""
-    counts = {"epochs": history[-1].number, "parameters": count_parameters(model)}
-    losses = {"untrained_loss": significant(history[0].first_loss)} | epoch_metrics(history[-1])
+def kept_epoch(history: Sequence[Epoch], keep: Literal["last", "best"]) -> Epoch:
+    """The epoch whose weights are kept, which the log says where it could be another."""
+    last = history[-1]
+    if last.validation is None:
+        return last
+    best = best_epoch(history)
+    loss = best.validation.loss if best.validation else math.inf
+    if keep == "best":
+        log(f"kept: epoch {best.number}, with the lowest validation loss, {loss:.4f}")
+        return best
+    if last.validation.loss > WORSE * loss:
+        log(
+            f"hint: the last validation loss, {last.validation.loss:.4f}, is above the {loss:.4f} of epoch "
+            f"{best.number}; -S train.keep=best keeps that epoch"
+        )
+    return last
+
+
+def train_metrics(history: Sequence[Epoch], kept: Epoch, model: nn.Module) -> dict[str, float]:
+    """What train.json holds: the losses are those of the epoch that was kept.
+
+    untrained_loss: of the first batch, before the weights changed.
+    """
+    counts = {"epochs": history[-1].number, "kept_epoch": kept.number, "parameters": count_parameters(model)}
+    losses = {"untrained_loss": significant(history[0].first_loss)} | epoch_metrics(kept)
     metrics = counts | {name: value for name, value in losses.items() if value is not None}
     return metrics | {"temperature": significant(float(temperature_of(model)))}
 

@@ -46,6 +46,13 @@ def copy_project(folder: Path) -> None:
             shutil.copy2(PROJECT / name, folder / name)
 
 
+def completed_params(content: dict | None = None) -> Params:
+    """The params in `content`, by default params.yaml's, each recipe completed as for MNIST."""
+    params = Params.model_validate(content or yaml.safe_load((PROJECT / "params.yaml").read_text("utf-8")))
+    recipes = {name: complete(name, recipe, Facts(57_000, "characters")) for name, recipe in params.models}
+    return params.model_copy(update={"models": params.models.model_copy(update=recipes)})
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test writes into the user's cache directory."""
@@ -64,9 +71,7 @@ def default_params() -> dict:
 @pytest.fixture
 def params(default_params: dict) -> Params:
     """params.yaml's, each recipe completed as for MNIST."""
-    params, facts = Params.model_validate(default_params), Facts(57_000, "characters")
-    recipes = {name: complete(name, recipe, facts) for name, recipe in params.models}
-    return params.model_copy(update={"models": params.models.model_copy(update=recipes)})
+    return completed_params(default_params)
 
 
 @pytest.fixture

@@ -33,11 +33,10 @@ from src.errors import MnistryError
 from src.familiarity import choose_references, fit_familiarity
 from src.models import build_model
 from src.normalization import fit_normalization
-from src.params import read_params
 from src.sources import open_source
 from src.training import fit
 from tests.browser import open_browser
-from tests.conftest import dataset_info
+from tests.conftest import completed_params, dataset_info
 
 DIGITS = tuple("0123456789")
 
@@ -59,7 +58,7 @@ STROKES = {
 def untrained(class_names: tuple[str, ...] = DIGITS, shape: tuple[int, int, int] = (1, 8, 8)) -> Classifier:
     """A classifier with random weights."""
     torch.manual_seed(0)
-    recipe = read_params().models.linear
+    recipe = completed_params().models.linear
     info = dataset_info(class_names, shape, std=0.3)
     return Classifier(build_model("linear", recipe, info).eval(), "linear", recipe, info)
 
@@ -377,7 +376,7 @@ def mnist_classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     """The CNN after an epoch of half of MNIST."""
     if not os.environ.get("MNISTRY_MIRROR"):
         pytest.skip("needs MNIST: set MNISTRY_MIRROR to a folder that holds mnist/")
-    recipe = read_params().models.cnn.model_copy(update={"epochs": 1})
+    recipe = completed_params().models.cnn.model_copy(update={"epochs": 1})
     raw = tmp_path_factory.mktemp("raw") / "mnist"
     raw.mkdir()
     open_source(Path("data/sources/mnist")).download(raw)

@@ -14,8 +14,8 @@ from commands import export as command
 from src.checkpoints import Classifier
 from src.errors import MnistryError
 from src.models import build_model, temperature_of
-from src.params import MODELS, read_params
-from tests.conftest import dataset_info
+from src.params import MODELS
+from tests.conftest import completed_params, dataset_info
 
 CLASS_NAMES = ("T-shirt/top", "れ", "7", "🙂")
 INFO = dataset_info(CLASS_NAMES, (3, 8, 9), mean=0.4, std=0.25)
@@ -24,7 +24,7 @@ INFO = dataset_info(CLASS_NAMES, (3, 8, 9), mean=0.4, std=0.25)
 def untrained(name: str, seed: int = 0) -> Classifier:
     """A classifier with random weights and a temperature."""
     torch.manual_seed(seed)
-    recipe = getattr(read_params().models, name)
+    recipe = getattr(completed_params().models, name)
     model = build_model(name, recipe, INFO).eval()
     temperature_of(model).fill_(0.7)
     return Classifier(model, name, recipe, INFO)

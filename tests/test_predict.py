@@ -24,8 +24,7 @@ from src.familiarity import fit_familiarity
 from src.inference import class_probabilities
 from src.models import build_model
 from src.normalization import Method
-from src.params import read_params
-from tests.conftest import PROJECT, dataset_info
+from tests.conftest import PROJECT, completed_params, dataset_info
 
 SHAPE = (1, 4, 4)
 PIXELS = np.zeros((12, *SHAPE), np.uint8)
@@ -43,7 +42,7 @@ def described(shape: tuple[int, int, int] = SHAPE, mean: float = 0.2, method: Me
 def dark_or_light(info: DatasetInfo | None = None) -> Classifier:
     """A classifier of 4x4 images that calls those lighter than the mean `light`, others `dark`."""
     info = info or described()
-    recipe = read_params().models.linear
+    recipe = completed_params().models.linear
     model = build_model("linear", recipe, info)
     linear = model.get_submodule("network.1")
     assert isinstance(linear, nn.Linear)

@@ -79,7 +79,7 @@ def test_stages_write_what_the_design_promises(project, normalized):
     summary = json.loads((project / "train.json").read_text())
     history = rows(project / "history.csv")
     scores = ["train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
-    assert list(summary) == ["epochs", "parameters", "untrained_loss", *scores, "temperature"]
+    assert list(summary) == ["epochs", "kept_epoch", "parameters", "untrained_loss", *scores, "temperature"]
     assert list(history[0]) == ["epoch", *scores]
     assert [row["epoch"] for row in history] == ["1", "2"]
     assert {name: float(history[-1][name]) for name in scores} == {name: summary[name] for name in scores}

@@ -66,7 +66,7 @@ def test_params_of_other_models_make_no_runs():
         (["model=linear,cnn", "seed=3", "models.cnn.learning_rate=0.003,0.01"],
          ["linear-seed3", "cnn-lr0.003-seed3", "cnn-lr0.01-seed3"]),
         # What is given but is as in the commit is not named; what is swept is.
-        (["model=mlp", "models.mlp.epochs=15", "seed=0,1"], ["mlp-seed0", "mlp-seed1"]),
+        (["model=mlp", "models.mlp.epochs=auto", "seed=0,1"], ["mlp-seed0", "mlp-seed1"]),
         (["dataset=mnist", "models.mlp.hidden_sizes=[],[64,32]"],
          ["mnist-mlp-hidden_sizes_none", "mnist-mlp-hidden_sizes64x32"]),
         (["models.mlp.optimizer=sgd", "models.mlp.augment.flip=true", "device=cuda:1"],

@@ -1,0 +1,97 @@
+"""What `auto` in a recipe becomes."""
+
+import pytest
+
+from src.errors import MnistryError
+from src.params import MODELS, Params, make_recipe
+from src.recipes import LEAST_STEPS, Facts, complete, complete_params, describe_recipe, epochs_for
+
+
+@pytest.fixture
+def written(default_params: dict) -> Params:
+    """params.yaml with its `auto`."""
+    return Params.model_validate(default_params)
+
+
+@pytest.mark.parametrize(
+    ("model", "content", "epochs", "changes"),
+    [
+        ("linear", "characters", 8, {"shift": 0, "cutout": 0, "flip": False}),
+        ("mlp", "characters", 15, {"shift": 0.04, "cutout": 0, "flip": False}),
+        ("cnn", "characters", 5, {"shift": 0.04, "cutout": 0, "flip": False}),
+        ("resnet", "characters", 7, {"shift": 0.07, "cutout": 0, "flip": False}),
+        ("mlp", "objects", 15, {"shift": 0, "cutout": 0, "flip": False}),
+        ("cnn", "objects", 16, {"shift": 0.04, "cutout": 0.15, "flip": True}),
+        ("resnet", "objects", 36, {"shift": 0.04, "cutout": 0.25, "flip": True}),
+        ("cnn", None, 16, {"shift": 0.04, "cutout": 0, "flip": False}),
+        ("resnet", None, 36, {"shift": 0.07, "cutout": 0, "flip": False}),
+    ],
+)
+def test_recipes_of_57000_images(written, model, content, epochs, changes):
+    """Those of MNIST for characters, of FashionMNIST for objects; images of unknown content are never mirrored."""
+    recipe = complete(model, getattr(written.models, model), Facts(57_000, content))
+    assert recipe.epochs == epochs
+    assert recipe.augment.model_dump() == changes | {"rotation": 0}
+
+
+def test_objects_take_a_larger_mlp(written):
+    """With smoothed labels and a lower learning rate."""
+    mlp = complete("mlp", written.models.mlp, Facts(57_000, "objects"))
+    assert (mlp.hidden_sizes, mlp.learning_rate, mlp.label_smoothing) == ((1024, 512), 0.002, 0.1)
+    mlp = complete("mlp", written.models.mlp, Facts(57_000, "characters"))
+    assert (mlp.hidden_sizes, mlp.learning_rate, mlp.label_smoothing) == ((512,), 0.003, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("base", "images", "batch_size", "epochs"),
+    [(5, 57_000, 128, 5), (5, 1368, 128, 70), (15, 1368, 128, 97), (16, 9_500, 128, 39), (5, 14_250, 128, 10),
+     (5, 100, 128, LEAST_STEPS), (1, 10, 5, LEAST_STEPS // 2), (5, 10**9, 128, 1)],
+)  # fmt: skip
+def test_fewer_images_take_more_epochs(base, images, batch_size, epochs):
+    """Inverse to the square root of their number, and no fewer steps than every model needs."""
+    assert epochs_for(base, images, batch_size) == epochs
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_is_written_wins(written, model):
+    """Whatever the rules say."""
+    recipe = getattr(written.models, model)
+    augment = recipe.augment.model_copy(update={"shift": 0.3, "flip": False})
+    own = {"epochs": 3, "learning_rate": 0.5, "label_smoothing": 0.4, "augment": augment}
+    completed = complete(model, recipe.model_copy(update=own), Facts(1000, "objects"))
+    assert (completed.epochs, completed.learning_rate, completed.label_smoothing) == (3, 0.5, 0.4)
+    assert (completed.augment.shift, completed.augment.flip) == (0.3, False)
+
+
+def test_only_the_chosen_model_is_completed(written):
+    """The others may have values that no rule knows."""
+    params = complete_params(written, Facts(57_000))
+    assert params.recipe.epochs == 15
+    assert params.models.cnn == written.models.cnn
+
+
+def test_auto_without_a_rule_is_an_error(written):
+    """By name, as for a model that was added."""
+    recipe = written.models.cnn.model_copy(update={"learning_rate": "auto"})
+    with pytest.raises(MnistryError, match=r"^models.cnn.learning_rate: no rule says what auto is; expected a value$"):
+        complete("cnn", recipe, Facts(57_000))
+
+
+def test_classifiers_have_no_auto(written):
+    """A file that says so is damaged."""
+    with pytest.raises(ValueError, match=r"^epochs is auto$"):
+        make_recipe("cnn", written.models.cnn.model_dump())
+    content = complete("cnn", written.models.cnn, Facts(57_000)).model_dump()
+    assert make_recipe("cnn", content).epochs == 16
+    with pytest.raises(ValueError, match=r"^flip is auto$"):
+        make_recipe("cnn", content | {"augment": content["augment"] | {"flip": "auto"}})
+
+
+def test_recipe_in_a_line(written):
+    """Values as params.yaml spells them, with what was left to the dataset."""
+    recipe = complete("mlp", written.models.mlp, Facts(57_000, "objects"))
+    assert describe_recipe(recipe, written.models.mlp) == (
+        "epochs 15 (auto), batch_size 128, optimizer adam, learning_rate 0.002 (auto), momentum 0, weight_decay 0, "
+        "schedule one_cycle, label_smoothing 0.1 (auto), hidden_sizes [1024, 512] (auto), negative_slope 0.1, "
+        "augment.shift 0 (auto), augment.cutout 0, augment.flip false, augment.rotation 0"
+    )
