@@ -54,8 +54,9 @@ def write_dataset(folder: Path, *splits: str) -> DatasetInfo:
 def options(validation_fraction: float, folds: int = 0, fold: int = 0) -> Train:
     """How images are held out."""
     return Train(
-        validation_fraction=validation_fraction, folds=folds, fold=fold, class_weights="none", precision="auto"
-    )
+        validation_fraction=validation_fraction, folds=folds, fold=fold, class_weights="none", precision="auto",
+        processes=1,
+    )  # fmt: skip
 
 
 def pixels(subset: Subset) -> list[int]:
