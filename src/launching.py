@@ -23,8 +23,8 @@ from torch.distributed.launcher.api import LaunchConfig
 from torch.distributed.run import config_from_args, parse_args
 
 from src.errors import MnistryError
-from src.processes import HELPER, REFUSED, needs_launcher
-from src.signals import ENDINGS, LAUNCHER, say
+from src.processes import REFUSED, needs_launcher
+from src.signals import ENDINGS, HELPER, LAUNCHER, say
 
 RESTARTS = 3
 """How often the processes are started again, unless PET_MAX_RESTARTS says."""
@@ -65,7 +65,7 @@ def configure(count: int, module: str, arguments: Sequence[str]) -> tuple[Launch
         options += ["--nnodes=1", "--local-addr=localhost", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
         options += [f"--rdzv-id={uuid.uuid4()}"]
     elif "PET_RDZV_ENDPOINT" not in os.environ:
-        raise MnistryError("PET_RDZV_ENDPOINT: not set; expected the address of the host that leads, as HOST:29400")
+        raise MnistryError("PET_RDZV_ENDPOINT: not set; expected the leading host's address, as HOST:29400")
     elif "PET_RDZV_BACKEND" not in os.environ:
         options.append("--rdzv-backend=c10d")
     try:
@@ -125,7 +125,10 @@ def _run(
             f"{seconds}); start `make worker` on the others, or leave PET_NNODES out"
         ) from None
     except RendezvousError as error:
-        raise MnistryError(f"{config.rdzv_endpoint}: the other hosts can't be met ({error})") from None
+        raise MnistryError(
+            f"{config.rdzv_endpoint}: the leading host can't be reached ({error}); see whether it runs, and that "
+            "PET_RDZV_ENDPOINT is its address on all hosts"
+        ) from None
     if not any(failure.exitcode == REFUSED for failure in result.failures.values()):
         rendezvous.shutdown()
     failures: Mapping[int, ProcessFailure] = result.failures

@@ -20,11 +20,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from src.errors import MnistryError, describe_error
-from src.signals import LAUNCHER
+from src.signals import HELPER, LAUNCHER
 from src.synced_batch_norm import synchronize_batch_norm
 
-HELPER = "MNISTRY_HELPER"
-"""The environment variable that marks a host which helps another one to train; `make worker` sets it."""
 REFUSED = 78
 """Exit status of a process that would fail again: sysexits.h calls it an error of configuration."""
 PATIENCE = timedelta(minutes=5)

@@ -23,6 +23,8 @@ DVC_STAGE = "DVC_STAGE"
 """DVC sets it in the environment of each stage's command: to the stage's name."""
 LAUNCHER = "MNISTRY_LAUNCHER"
 """Set for the processes that a stage started to share its work: to the id of the process that started them."""
+HELPER = "MNISTRY_HELPER"
+"""Set on a host that helps another one to train, by `make worker`."""
 
 
 def end_on_signals(end: Callable[[int, FrameType | None], None] | None = None) -> None:

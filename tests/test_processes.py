@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import torch
 from src.augmentation import Augmentation
 from src.batches import Subset, shuffled_batches
 from src.errors import MnistryError
-from src.launching import configure
+from src.launching import configure, launch
 from src.params import Augment
 from src.processes import Processes, needs_launcher, processes_per_host
 from stages import download, normalize
@@ -201,7 +202,7 @@ def test_the_launcher_takes_torchruns_environment(monkeypatch):
     assert arguments == ["-u", "-m", "stages.train", "a", "b"]
     monkeypatch.setenv("PET_NNODES", "2")
     assert needs_launcher(1)
-    with pytest.raises(MnistryError, match="PET_RDZV_ENDPOINT: not set; expected the address of the host that leads"):
+    with pytest.raises(MnistryError, match="PET_RDZV_ENDPOINT: not set; expected the leading host's address"):
         configure(1, "stages.train", [])
     monkeypatch.setenv("PET_RDZV_ENDPOINT", "head:29400")
     monkeypatch.setenv("PET_RDZV_CONF", "join_timeout=7")
@@ -214,6 +215,16 @@ def test_the_launcher_takes_torchruns_environment(monkeypatch):
     monkeypatch.setenv("PET_NNODES", "two")
     with pytest.raises(MnistryError, match="the launcher's environment, PET_"):
         configure(1, "stages.train", [])
+
+
+def test_host_that_never_comes_is_not_waited_for_for_ever(monkeypatch):
+    """A line says for how many hosts and how long, and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = f"127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setattr("os.environ", os.environ.copy())
+    os.environ |= {"PET_NNODES": "2", "PET_RDZV_ENDPOINT": endpoint, "PET_RDZV_CONF": "join_timeout=1"}
+    with pytest.raises(MnistryError, match=r"not all of 2 hosts came within 1 s .+ start `make worker` on the others"):
+        launch(1, "stages.train", [], pytest.fail)
 
 
 @pytest.fixture
