@@ -16,7 +16,9 @@ from src.splits import stratified_split
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 TABLE_SUFFIXES = (".csv", ".tsv")
-IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
+CORRECTIONS = "corrected_labels.csv"
+"""Not a table of the dataset's: what it says is applied to the images afterwards."""
+IGNORED = {"thumbs.db", "desktop.ini", "__macosx", CORRECTIONS}
 OTHER_SUFFIXES = {
     ".txt", ".md", ".rst", ".html", ".htm", ".pdf", ".doc", ".docx", ".rtf", ".json", ".jsonl", ".xml", ".yaml", ".yml",
     ".csv", ".tsv", ".xlsx", ".xls", ".ods", ".ipynb", ".py", ".sh", ".m", ".r", ".js", ".log", ".cfg", ".toml", ".ini",
@@ -48,7 +50,7 @@ class ImageFile:
 
 
 def is_ignored(path: Path) -> bool:
-    """Whether a file or folder belongs to the system or to DVC and not to the dataset."""
+    """Whether a file or folder belongs to the system, to DVC or to mnistry, and not to the dataset."""
     name = path.name
     return name.startswith(".") or name.lower() in IGNORED or (name.endswith(".dvc") and not path.is_dir())
 
