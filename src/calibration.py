@@ -17,11 +17,11 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float | None:
     """
     if int((logits.argmax(1) != labels.to(logits.device)).sum()) < MISTAKES:
         return None
-    # Half a second to import; small datasets rarely come here.
+    # A quarter of a second to import; small datasets rarely come here.
     from scipy.optimize import brentq
     from scipy.special import softmax
 
-    scores = logits.double().cpu().numpy()
+    scores = logits.cpu().double().numpy()
     of_labels = scores[np.arange(len(scores)), labels.cpu().numpy()]
 
     def slope(log_temperature: float) -> float:

@@ -37,7 +37,10 @@ def main(raw: Path, normalized: Path, dataset_json: Path, figures: Path) -> None
         labels = {str(name): split.labels for name, split in dataset.splits.items()}
         files = {str(name): split.files for name, split in dataset.splits.items()}
         normalization = fit_normalization(params.normalize.method, chunks_of(images["train"]), dataset.shape[0])
-        save_info(folder, DatasetInfo(dataset.class_names, dataset.shape, normalization, sha256, dataset.decoding))
+        save_info(
+            folder,
+            DatasetInfo(dataset.class_names, dataset.shape, normalization, sha256, dataset.decoding, dataset.content),
+        )
         inspection = inspect_dataset(images, labels, dataset.class_names)
         corrections = {"corrected_labels": corrected.labels, "removed_images": corrected.removed}
         write_json(dataset_json, inspection.metrics() | corrections)

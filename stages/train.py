@@ -31,6 +31,7 @@ from src.params import Params, Train, read_params
 from src.predictions import write_predictions
 from src.processes import Processes, joined, needs_launcher, processes_per_host
 from src.progress import Epoch
+from src.recipes import Facts, complete_params, describe_recipe
 from src.resuming import Checkpoint, loaded_code, open_checkpoint, training_key
 from src.runtime import prepare_process
 from src.training import DivergedError, balanced_weights, fit, learns_from_one_image
@@ -71,11 +72,14 @@ def train_classifier(
     """Do all that `main` says, in this process and in those that train with it; only the leader writes and logs."""
     prepare_process()
     torch.manual_seed(params.seed)
-    dataset, recipe = load_info(normalized), params.recipe
+    dataset = load_info(normalized)
+    train, validation = load_subsets(normalized, dataset, params.train, params.seed, device)
+    written = params.recipe
+    params = complete_params(params, Facts.of(dataset, len(train)))
+    recipe = params.recipe
     require_room_for_weights(params.model, recipe, dataset, device)
     model = place(build_model(params.model, recipe, dataset), device)
     precision = choose_precision(params.train.precision, device, model)
-    train, validation = load_subsets(normalized, dataset, params.train, params.seed, device)
     log(
         f"{params.model}: {count_parameters(model):,} parameters on {describe_device(device)} "
         f"in {str(precision).removeprefix('torch.')}, {len(train)} training and {len(validation)} validation images"
@@ -85,6 +89,7 @@ def train_classifier(
     if processes.count > 1:
         machine["processes"] = str(processes.count)
     log(f"the same bytes come again with {', '.join(f'{name} {value}' for name, value in machine.items())}")
+    log(f"recipe: {describe_recipe(recipe, written)}")
     batch_size = min(recipe.batch_size, len(train))
     share = processes.share(batch_size) if processes.count > 1 else None
     if batch_size < processes.count:
