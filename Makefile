@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # uv elsewhere, even where the environment is named.
 unexport PYTHONHOME PYTHONPATH PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET PIP_USER UV_WORKING_DIR
 
-.PHONY: help environment repro recover experiments report plots demo test fuzz faults lint tour bench results deps format lock clean
+.PHONY: help environment repro recover experiments report plots demo worker test fuzz faults lint tour bench results deps format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ recover: ## After a failed or killed run: branch, params, metrics and outputs of
 
 demo: environment ## Serve a page to draw on, on this computer alone: make demo PORT=8001
 	$(BIN)/python -m commands.demo --port $(PORT)
+
+worker: environment ## Help another host to train: see docs/scaling.md
+	$(BIN)/python -m commands.worker
 
 # --drop takes a regular expression: here it matches every column but those that are named.
 experiments: environment ## List the experiments in 80 columns: accuracy, dataset, model, seed; SHOW=-A for all commits

@@ -1,9 +1,11 @@
 """Classify images: `python -m commands.predict FILE...`."""
 
 import argparse
+import hashlib
 import io
 import json
 import sys
+import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -30,6 +32,8 @@ def main() -> int:
     classifier = load_classifier(arguments.classifier)
     if arguments.test:
         return predict_test_images(classifier, arguments)
+    if arguments.output:
+        return predict_into(classifier, arguments)
     return predict_files(classifier, arguments)
 
 
@@ -43,6 +47,10 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--top", type=count, default=1, metavar="K", help="show the K likeliest classes (1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.add_argument("--invert", action="store_true", help="swap light and dark, as for dark ink on light paper")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write a line of JSON per image, on all cores")
+    parser.add_argument(
+        "--part", type=part, metavar="K/N", help="with --output: only the K-th of N parts of the images"
+    )
     parser.add_argument("--test", type=count, metavar="N", help="classify N random test images and show their labels")
     parser.add_argument("--seed", type=int, metavar="N", help="draws the same test images again (others each time)")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="their normalized dataset (what dvc.lock names)")
@@ -54,11 +62,56 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         parser.error("expected either image files or --test N")
     if not parsed.test and (parsed.save or parsed.data or parsed.seed is not None):
         parser.error("--save, --data and --seed need --test N")
+    if parsed.output and (parsed.test or parsed.json or STANDARD_INPUT in parsed.files):
+        parser.error("--output is for image files and folders, and writes JSON anyway")
+    if parsed.part and not parsed.output:
+        parser.error("--part needs --output FILE, another one for each part")
     if parsed.test and parsed.invert:
         parser.error("--invert is for image files; --test takes the dataset's own")
     if parsed.seed is not None and parsed.seed < 0:
         parser.error(f"--seed: {parsed.seed} is below 0")
     return parsed
+
+
+def part(text: str) -> tuple[int, int]:
+    """The argument of --part; argparse prints what is wrong with it."""
+    number, slash, parts = text.partition("/")
+    if not (slash and number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected K/N, such as 2/8")
+    return int(number), int(parts)
+
+
+def predict_into(classifier: "Classifier", arguments: argparse.Namespace) -> int:
+    """Write a line per image to the file that --output names, and say how many there are; the exit status."""
+    from src.bulk import classify_into
+    from src.devices import choose_device, place
+
+    place(classifier.model, choose_device("auto"))
+    options = [arguments.files, arguments.part, arguments.top, arguments.invert]
+    key = hashlib.sha256(arguments.classifier.read_bytes() + json.dumps(options).encode()).hexdigest()[:16]
+    start = time.perf_counter()
+    counts = classify_into(
+        arguments.output, classifier, selected_files(arguments), key, arguments.top, arguments.invert
+    )
+    speed = (counts.images - counts.resumed) / (time.perf_counter() - start)
+    went_on = f", {counts.resumed:,} of them by an earlier run" if counts.resumed else ""
+    print(
+        f"{arguments.output}: {counts.images:,} images{went_on}, {speed:,.0f} images/s; {counts.failed:,} could not be "
+        f"read, {counts.unfamiliar:,} look unfamiliar, {counts.inverted:,} inverted"
+    )
+    return 1 if counts.failed else 0
+
+
+def selected_files(arguments: argparse.Namespace) -> Iterator[Path]:
+    """The files of the command line and of its folders that are of the part, if one is asked for."""
+    from src.bulk import in_part
+
+    for name in arguments.files:
+        top = Path(name)
+        for file in images_in(top):
+            inside = file.relative_to(top).as_posix() if file != top else file.name
+            if not arguments.part or in_part(inside, *arguments.part):
+                yield file
 
 
 def predict_files(classifier: "Classifier", arguments: argparse.Namespace) -> int:
@@ -77,7 +130,7 @@ def predict_files(classifier: "Classifier", arguments: argparse.Namespace) -> in
         for (name, _, unpadded), row, unfamiliar in zip(
             batch, probabilities, looks_unfamiliar(classifier, images), strict=True
         ):
-            if looks_inverted(classifier, unpadded):
+            if looks_inverted(classifier.dataset, unpadded):
                 advice = "leave out --invert" if arguments.invert else "try --invert"
                 warn(f"{name}: light and dark look swapped compared with the training images; {advice}")
             elif unfamiliar:
@@ -101,19 +154,17 @@ def decode_all(
 
     for name in names:
         try:
-            files = [name] if name == STANDARD_INPUT else images_in(Path(name))
+            for file in [name] if name == STANDARD_INPUT else images_in(Path(name)):
+                try:
+                    content = standard_input() if file == STANDARD_INPUT else Path(file)
+                    called = "standard input" if file == STANDARD_INPUT else None
+                    yield str(file), *decode_padded(content, dataset.shape, called, dataset.decoding, invert)
+                except MnistryError as error:
+                    warn(str(error), "error")
+                    failures.append(str(file))
         except MnistryError as error:
             warn(str(error), "error")
             failures.append(name)
-            continue
-        for file in files:
-            try:
-                content = standard_input() if file == STANDARD_INPUT else Path(file)
-                called = "standard input" if file == STANDARD_INPUT else None
-                yield str(file), *decode_padded(content, dataset.shape, called, dataset.decoding, invert)
-            except MnistryError as error:
-                warn(str(error), "error")
-                failures.append(str(file))
 
 
 def standard_input() -> io.BytesIO:
@@ -123,25 +174,19 @@ def standard_input() -> io.BytesIO:
     return io.BytesIO(sys.stdin.buffer.read())
 
 
-def images_in(path: Path) -> list[Path]:
-    """The file itself, or all image files in the folder and the folders in it, hidden ones left out, sorted."""
-    from PIL import Image
-
-    from src.decoding import FORMATS
+def images_in(path: Path) -> Iterator[Path]:
+    """The file itself, or all image files in the folder as `image_files` finds them; raises MnistryError for none."""
+    from src.bulk import image_files
 
     if not path.is_dir():
-        return [path]
-    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
-    found = [
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in suffixes
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-    ]
-    if not found:
+        yield path
+        return
+    found = image_files(path)
+    first = next(found, None)
+    if first is None:
         raise MnistryError(f"{path}: a folder without images")
-    return sorted(found)
+    yield first
+    yield from found
 
 
 def predict_test_images(classifier: "Classifier", arguments: argparse.Namespace) -> int:

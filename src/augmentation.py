@@ -1,31 +1,38 @@
 """Changing the training images at random, a batch at a time and each image by itself, on the device."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from src.params import Augment
+from src.processes import Share
 
 
-def make_augmentation(settings: Augment, seed: int, device: torch.device) -> "Augmentation | None":
+def make_augmentation(
+    settings: Augment, seed: int, device: torch.device, share: Share | None = None
+) -> "Augmentation | None":
     """The augmentation that the settings ask for, drawn from the seed; None where they ask for none."""
     if not any(settings.model_dump().values()):
         return None
-    return Augmentation(settings, torch.Generator(device).manual_seed(seed))
+    return Augmentation(settings, torch.Generator(device).manual_seed(seed), share)
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """Rotates, flips, shifts and cuts out as `settings` says, in this order; what comes in from outside is black, 0.
 
-    generator: on the images' device.
+    generator: on the images' device. share: which images of each batch it is given, if not all; each is changed as it
+    would be among all.
     """
 
     settings: Augment
     generator: torch.Generator
+    share: Share | None = None
 
     def __call__(self, codes: Tensor) -> Tensor:
         """The images changed; uint8 codes of shape (N, C, H, W), as they came."""
@@ -40,8 +47,18 @@ class Augmentation:
             codes = self._cut_out(codes)
         return codes
 
-    def _uniform(self, *shape: int) -> Tensor:
-        return torch.rand(shape, generator=self.generator, device=self.generator.device)
+    def _draw(self, draw: Callable[[int], Tensor], count: int) -> Tensor:
+        """What `draw` gives for each of `count` images, first axis; of a share, as it would be among all."""
+        if self.share is None:
+            return draw(count)
+        return draw(self.share.total)[self.share.start : self.share.stop]
+
+    def _uniform(self, count: int, *shape: int) -> Tensor:
+        device = self.generator.device
+        return self._draw(lambda each: torch.rand(each, *shape, generator=self.generator, device=device), count)
+
+    def _whole(self, end: int, count: int) -> Tensor:
+        return torch.randint(0, end, (count,), generator=self.generator, device=self.generator.device)
 
     def _rotate(self, codes: Tensor) -> Tensor:
         angles = (self._uniform(len(codes)) * 2 - 1) * math.radians(self.settings.rotation)
@@ -60,10 +77,7 @@ class Augmentation:
         padded[:, :, down : down + height, right : right + width] = codes
         # A view of all windows on each image, of which one is copied: five times faster than gathering pixels.
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-        rows, columns = (
-            torch.randint(0, 2 * most + 1, (count,), generator=self.generator, device=codes.device)
-            for most in (down, right)
-        )
+        rows, columns = (self._draw(partial(self._whole, 2 * most + 1), count) for most in (down, right))
         return windows[torch.arange(count, device=codes.device), :, rows, columns]
 
     def _cut_out(self, codes: Tensor) -> Tensor:

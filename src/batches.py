@@ -11,6 +11,7 @@ from torch import Tensor
 
 from src.datasets import DatasetInfo, load_split
 from src.params import Train
+from src.processes import Share
 from src.splits import stratified_fold, stratified_split
 
 
@@ -76,10 +77,15 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     return max(count // batch_size, 1)
 
 
-def shuffled_batches(subset: Subset, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+def shuffled_batches(
+    subset: Subset, batch_size: int, generator: torch.Generator, share: Share | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch's images and labels in a random order; an incomplete last batch is dropped unless it is the only one.
 
-    generator: on the CPU, so that the order is the same on every device.
+    generator: on the CPU, so that the order is the same on every device. share: which images of each batch are wanted.
     """
     order = subset.indices[torch.randperm(len(subset), generator=generator)]
-    return subset.gather(order[: steps_per_epoch(len(order), batch_size) * batch_size], batch_size)
+    order = order[: steps_per_epoch(len(order), batch_size) * batch_size]
+    if share:
+        order, batch_size = share.of(order.view(-1, share.total)).reshape(-1), len(share)
+    return subset.gather(order, batch_size)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from src.checkpoints import Classifier
-from src.datasets import load_info, load_split
+from src.datasets import DatasetInfo, load_info, load_split
 from src.errors import MnistryError
 
 
@@ -19,15 +19,15 @@ def best_classes(probabilities: np.ndarray, class_names: Sequence[str], top: int
     return [(class_names[i], float(probabilities[i])) for i in order]
 
 
-def looks_inverted(classifier: Classifier, codes: np.ndarray) -> bool:
-    """Whether the image's light and dark look swapped, compared with the images that the classifier was trained on.
+def looks_inverted(dataset: DatasetInfo, codes: np.ndarray) -> bool:
+    """Whether the image's light and dark look swapped, compared with the dataset's training images.
 
     codes: uint8, shape (C, H, W), without padding. They do where both the whole image and its border (its median) are
     nearer to the negative of the training images' mean than to the mean itself, colours averaged. Only the method
     `standard` knows that mean. One near the middle decides nothing; colour, with photographs' means near it, needs one
     further out.
     """
-    normalization = classifier.dataset.normalization
+    normalization = dataset.normalization
     side = np.mean(normalization.mean) - 0.5
     if normalization.method != "standard" or abs(side) < (0.1 if len(codes) == 1 else 0.25):
         return False

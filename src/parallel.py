@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import parent_process
@@ -24,14 +24,17 @@ def available_cores() -> int:
 
 
 def ordered_map(
-    function: Callable[[ItemT], ResultT], items: Sequence[ItemT], workers: int | None = None
+    function: Callable[[ItemT], ResultT], items: Iterable[ItemT], workers: int | None = None
 ) -> Iterator[ResultT]:
     """function(item) for each item in order, computed by `workers` processes.
 
-    workers: by default, one per core. However slowly the results are consumed, only a few per worker wait at any time.
+    workers: by default, one per core. However many items there are and however slowly the results are consumed, only a
+    few per worker wait at any time.
     Raises MnistryError where a process is killed.
     """
-    workers = min(workers or available_cores(), len(items))
+    workers = workers or available_cores()
+    if isinstance(items, Sized):
+        workers = min(workers, len(items))
     if workers <= 1:
         yield from map(function, items)
         return

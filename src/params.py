@@ -37,6 +37,8 @@ Fraction = Annotated[Number, Field(ge=0, lt=1)]
 NonNegative = Annotated[Number, Field(ge=0)]
 Positive = Annotated[Number, Field(gt=0)]
 Sizes = Annotated[tuple[Count, ...], Tuple]
+MOST_PROCESSES = 1024
+"""Per host. More is a mistake."""
 SAME_FOR_DVC = re.compile(r"0|[1-9]\d*|true|false|(?i:yes|no|on|off)", re.ASCII)
 """What PyYAML reads as a number or as true or false, but DVC puts into the stages' commands as it is written."""
 NUMBER_FOR_DVC = re.compile(r"0o[\d_]+|\d[\d_]*\.?[\d_]*(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -64,6 +66,12 @@ def _one_of_the_folds(fold: int, info: ValidationInfo) -> int:
     return fold
 
 
+def _auto_or_count(value: Any) -> Any:
+    if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_PROCESSES):
+        raise ValueError(f"expected auto, or an integer from 1 to {MOST_PROCESSES}")
+    return value
+
+
 class Train(Section):
     """What training is like for every model."""
 
@@ -73,6 +81,7 @@ class Train(Section):
     class_weights: Literal["none", "balanced"]
     keep: Literal["last", "best"]
     precision: Literal["auto", "float32", "bfloat16"]
+    processes: Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)]
 
 
 class Evaluate(Section):

@@ -21,6 +21,10 @@ GRACE_SECONDS = 5
 POLL_SECONDS = 0.2
 DVC_STAGE = "DVC_STAGE"
 """DVC sets it in the environment of each stage's command: to the stage's name."""
+LAUNCHER = "MNISTRY_LAUNCHER"
+"""Set for the processes that a stage started to share its work: to the id of the process that started them."""
+HELPER = "MNISTRY_HELPER"
+"""Set on a host that helps another one to train, by `make worker`."""
 
 
 def end_on_signals(end: Callable[[int, FrameType | None], None] | None = None) -> None:
@@ -63,7 +67,12 @@ def _exit_later(status: int) -> None:
 
 
 def say(ending: str) -> None:
-    """Print a line on standard error, whatever the process was printing; nothing where nobody reads it any more."""
+    """Print a line on standard error, whatever the process was printing; nothing where nobody reads it any more.
+
+    Of processes that share a stage's work, the one that started them says it.
+    """
+    if os.environ.get(LAUNCHER, str(os.getpid())) != str(os.getpid()):
+        return
     with suppress(OSError):
         # Not through sys.stderr, which may be in the middle of a line of its own.
         os.write(2, f"error: {ending}\n".encode())
@@ -73,10 +82,19 @@ def end_with_dvc() -> None:
     """End this process as SIGTERM does when the DVC that runs it as a stage ends, killed or not.
 
     It would live on, and could overwrite what the next run writes. Without DVC, nothing is followed: who runs a stage
-    by hand under nohup wants it to outlive the shell.
+    by hand under nohup wants it to outlive the shell. The processes that a stage started end with the stage.
     """
-    if DVC_STAGE in os.environ and os.name == "posix":
+    if LAUNCHER in os.environ:
+        _start(_follow_launcher, int(os.environ[LAUNCHER]))
+    elif DVC_STAGE in os.environ and os.name == "posix":
         _start(_follow, _path_to_dvc())
+
+
+def _follow_launcher(process: int) -> None:
+    while os.getppid() == process:
+        time.sleep(POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    _exit_later(128 + signal.SIGTERM)
 
 
 def _follow(path: list[int]) -> None:

@@ -5,6 +5,7 @@ import inspect
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,8 +21,9 @@ from src.errors import MnistryError
 from src.inference import BATCH_SIZE, predict_logits
 from src.models import is_finite
 from src.params import Recipe
+from src.processes import ALONE, Processes
 from src.progress import Epoch, Progress, Score, global_generators
-from src.resuming import Checkpoint
+from src.resuming import Checkpoint, from_bytes, to_bytes
 from src.runtime import without_compiler
 
 OPTIMIZERS: dict[str, tuple[type[Optimizer], tuple[str, ...]]] = {
@@ -56,6 +58,7 @@ def fit(
     precision: torch.dtype = torch.float32,
     keep: Literal["last", "best"] = "last",
     checkpoint: Checkpoint | None = None,
+    processes: Processes = ALONE,
 ) -> Iterator[Epoch]:
     """Train the model in place, yielding after each epoch; raises DivergedError.
 
@@ -63,23 +66,29 @@ def fit(
     images. augment: changes a batch of training images. class_weights: of each class in the loss, float32 of shape
     (K,), on the model's device. precision: what products are computed in; weights and sums stay float32. keep:
     which epoch's weights the model has at the end; best needs validation images. checkpoint: of the same training;
-    epochs that it holds are neither trained nor yielded again.
+    epochs that it holds are neither trained nor yielded again. processes: those that call this at the same time with
+    the same arguments but augment's share; all go on from the leader's checkpoint.
     """
-    loss_function = nn.CrossEntropyLoss(class_weights, label_smoothing=recipe.label_smoothing)
+    share = processes.share(min(recipe.batch_size, len(train)))
+    loss_function = processes.loss(nn.CrossEntropyLoss(class_weights, label_smoothing=recipe.label_smoothing), share)
     optimizer, steps = make_optimizer(model, recipe), steps_per_epoch(len(train), recipe.batch_size)
     schedule = make_schedule(optimizer, recipe, steps * recipe.epochs)
     progress = Progress(model, optimizer, schedule, all_generators(model, generator, augment))
     if checkpoint:
         checkpoint.restore(progress)
+    share_progress(progress, processes)
+    network = processes.wrap(model)
     for number in range(len(progress.epochs) + 1, recipe.epochs + 1):
         start = time.perf_counter()
-        batches = shuffled_batches(train, recipe.batch_size, generator)
+        batches = shuffled_batches(train, recipe.batch_size, generator, share)
         if augment is not None:
             batches = ((augment(images), labels) for images, labels in batches)
-        losses, correct, seen = train_epoch(model, batches, steps, optimizer, schedule, loss_function, precision)
+        losses, correct, seen = train_epoch(
+            network, batches, steps, optimizer, schedule, loss_function, precision, processes
+        )
         trained = time.perf_counter()
         check_losses(losses, number)
-        score = evaluate(model, validation) if len(validation) else None
+        score = evaluate(model, validation, processes) if len(validation) else None
         check_epoch(model, score, number)
         seconds = time.perf_counter() - start
         train_score = Score(losses.mean().item(), correct / seen)
@@ -92,6 +101,14 @@ def fit(
         yield epoch
     if progress.best:
         model.load_state_dict(progress.best)
+
+
+def share_progress(progress: Progress, processes: Processes) -> None:
+    """Bring all processes to where the leader is."""
+    if processes.count > 1:
+        content = processes.from_leader(to_bytes(progress.state_dict()))
+        if not processes.leads:
+            progress.load_state_dict(from_bytes(content))
 
 
 def all_generators(
@@ -110,8 +127,9 @@ def train_epoch(
     schedule: LRScheduler | None,
     loss_function: nn.Module,
     precision: torch.dtype,
+    processes: Processes = ALONE,
 ) -> tuple[Tensor, int, int]:
-    """One pass over that many batches of one size.
+    """One pass over that many batches of one size, of which each process has its share.
 
     Returns each one's loss, float64 on the CPU, fewer where one isn't finite; how many images were classified
     correctly; and how many there were.
@@ -131,10 +149,11 @@ def train_epoch(
         losses[step - 1] = loss.detach()
         correct += (logits.detach().argmax(1) == labels).sum()
         seen += len(labels)
-        if step % CHECK_EVERY == 0 and not losses[step - CHECK_EVERY : step].isfinite().all():
+        if step % CHECK_EVERY == 0 and processes.sum((~losses[step - CHECK_EVERY : step].isfinite()).sum()):
             break
     # But for these looks, the epoch's only synchronization with the device.
-    return losses[:step].cpu().double(), int(correct.item()), seen
+    counts = processes.sum(torch.stack([correct, torch.full_like(correct, seen)])).tolist()
+    return processes.mean(losses[:step]).cpu().double(), counts[0], counts[1]
 
 
 def check_losses(losses: Tensor, epoch: int) -> None:
@@ -163,12 +182,21 @@ def learns_from_one_image(model: nn.Module, image: Tensor) -> bool:
     return True
 
 
-def evaluate(model: nn.Module, subset: Subset) -> Score:
-    """The model's score on the images, without label smoothing."""
+def evaluate(model: nn.Module, subset: Subset, processes: Processes = ALONE) -> Score:
+    """The model's score on the images, without label smoothing; each process looks at its share of them."""
+    indices = processes.share(len(subset)).of(subset.indices)
+    loss, correct = _evaluate(model, replace(subset, indices=indices)) if len(indices) else (0.0, 0)
+    if processes.count > 1:
+        sums = processes.sum(torch.tensor([loss * len(indices), correct], dtype=torch.float64))
+        loss, correct = sums[0].item() / len(subset), int(sums[1].item())
+    return Score(loss, correct / len(subset))
+
+
+def _evaluate(model: nn.Module, subset: Subset) -> tuple[float, int]:
+    """The mean loss, and how many images are classified correctly."""
     logits = predict_logits(model, (images for images, _ in subset.gather(subset.indices, BATCH_SIZE)), len(subset))
     labels = subset.labels.index_select(0, subset.indices.to(subset.labels.device))
-    correct = (logits.argmax(1) == labels).sum().item()
-    return Score(F.cross_entropy(logits, labels).item(), correct / len(subset))
+    return F.cross_entropy(logits, labels).item(), int((logits.argmax(1) == labels).sum().item())
 
 
 def balanced_weights(labels: np.ndarray, num_classes: int) -> Tensor:

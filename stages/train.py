@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -28,6 +29,7 @@ from src.models import build_model, count_parameters, temperature_of
 from src.outputs import check_room
 from src.params import Params, Train, is_auto, read_params
 from src.predictions import write_predictions
+from src.processes import Processes, joined, needs_launcher, processes_per_host
 from src.progress import Epoch, best_epoch
 from src.recipes import Facts, complete_params, describe_recipe
 from src.resuming import Checkpoint, loaded_code, open_checkpoint, training_key
@@ -52,10 +54,28 @@ UNEQUAL = 10
 def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path, validation_csv: Path) -> None:
     """Write the trained `classifier`, its last epoch's metrics, the history of all epochs, and validation predictions.
 
-    validation_csv: a row per image that was held out; none without such images.
+    validation_csv: a row per image that was held out; none without such images. Where several processes train, this one
+    starts them, and each of them comes here again.
     """
+    paths = normalized, classifier, train_json, history_csv, validation_csv
     params = read_params()
     device = choose_device(params.device)
+    count = processes_per_host(params.train.processes, device)
+    if needs_launcher(count):
+        # Here, not above: one process has no use for it.
+        from src.launching import launch
+
+        launch(count, "stages.train", [str(path) for path in paths], log)
+        return
+    with joined(device) as (processes, own_device):
+        train_classifier(params, own_device, processes, *paths)
+
+
+def train_classifier(
+    params: Params, device: torch.device, processes: Processes, normalized: Path, classifier: Path, train_json: Path,
+    history_csv: Path, validation_csv: Path,
+) -> None:  # fmt: skip
+    """Do all that `main` says, in this process and in those that train with it; only the leader writes and logs."""
     prepare_process()
     torch.manual_seed(params.seed)
     dataset = load_info(normalized)
@@ -77,21 +97,29 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
         + held_out_from(dataset, params.train)
     )
     machine = arithmetic(device, precision)
+    if processes.count > 1:
+        machine["processes"] = str(processes.count)
     log(f"the same bytes come again with {', '.join(f'{name} {value}' for name, value in machine.items())}")
     log(f"recipe: {describe_recipe(recipe, written)}")
     if dataset.content is None and is_auto(written.augment.flip):
         log(f"hint: {CONTENT_UNKNOWN}")
     batch_size = min(recipe.batch_size, len(train))
+    share = processes.share(batch_size) if processes.count > 1 else None
+    if batch_size < processes.count:
+        raise MnistryError(f"train.processes: {processes.count} in all can't share batches of {batch_size} images")
     log(f"batches of images {(batch_size, *dataset.shape)} and labels {(batch_size,)}")
     refuse_batches_of_one(params.model, model, train, recipe.batch_size)
-    require_room_for_batches(params.model, model, recipe, train, device, precision)
+    own_batch = recipe.model_copy(update={"batch_size": len(share)}) if share else recipe
+    require_room_for_batches(params.model, model, own_batch, train, device, precision)
     train_labels = train.labels.cpu()[train.indices].numpy()
     for hint in hints(params, train_labels, dataset.class_names):
         log(f"hint: {hint}")
     check_room(classifier, sum(tensor.nbytes for tensor in model.state_dict().values()))
     check_room(train_json, 0)
     check_room(validation_csv, 0)
-    checkpoint = open_checkpoint(training_key(key_inputs(params, dataset, machine)), log)
+    inputs = key_inputs(params, dataset, machine)
+    processes.require_same({**inputs, "machine": {"torch": machine["torch"]}})
+    checkpoint = open_checkpoint(training_key(inputs), log)
     if checkpoint.epochs:
         done = f"epoch {checkpoint.epochs[-1].number}/{recipe.epochs}, kept in {checkpoint.path}"
         log(f"training goes on after {done}; with MNISTRY_RESUME=no, it starts afresh")
@@ -102,12 +130,16 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
         validation,
         recipe,
         generator=torch.Generator().manual_seed(params.seed),
-        augment=make_augmentation(recipe.augment, params.seed, device),
+        augment=make_augmentation(recipe.augment, params.seed, device, share),
         class_weights=balanced_weights(train_labels, len(dataset.class_names)).to(device) if balanced else None,
         precision=precision,
         keep=params.train.keep,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint if processes.leads else None,
+        processes=processes,
     )
+    if not processes.leads:
+        deque(epochs, maxlen=0)
+        return
     with kept_on_error(checkpoint, params):
         history = write_history(epochs, checkpoint.epochs, recipe.epochs, history_csv)
         if warning := worse_than_untrained(history, params, len(dataset.class_names)):

@@ -60,6 +60,7 @@ def options(validation_fraction: float, folds: int = 0, fold: int = 0) -> Train:
         class_weights="none",
         keep="last",
         precision="auto",
+        processes=1,
     )
 
 

@@ -138,17 +138,17 @@ def test_a_page_of_any_proportions_is_warned_of(model, size, tmp_path, monkeypat
 def test_inverted_is_never_said_without_a_known_mean():
     """`half` and `unit` don't know the training images' mean; one near the middle decides nothing."""
     white = np.full(SHAPE, 255, np.uint8)
-    assert looks_inverted(dark_or_light(), white)
-    assert not looks_inverted(dark_or_light(described(mean=0.45)), white)
-    assert not looks_inverted(dark_or_light(described(mean=0.8)), white)
-    assert not looks_inverted(dark_or_light(described(mean=0.0, method="unit")), white)
+    assert looks_inverted(described(), white)
+    assert not looks_inverted(described(mean=0.45), white)
+    assert not looks_inverted(described(mean=0.8), white)
+    assert not looks_inverted(described(mean=0.0, method="unit"), white)
 
 
 @pytest.mark.parametrize(("mean", "expected"), [(0.2, True), (0.85, False), (0.3, False)])
 def test_colour_looks_inverted_only_next_to_a_clearly_dark_or_light_mean(mean, expected):
     """Yellow is light: swapped where training images are dark, but not where they are light or photographs."""
     yellow = np.broadcast_to(np.array([255, 255, 0], np.uint8)[:, None, None], (3, 4, 4))
-    assert looks_inverted(dark_or_light(described((3, 4, 4), mean)), yellow) is expected
+    assert looks_inverted(described((3, 4, 4), mean), yellow) is expected
 
 
 def test_standard_input_is_read(model, tmp_path, monkeypatch, capsys):

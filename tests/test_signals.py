@@ -163,6 +163,20 @@ def test_stage_ends_when_dvc_is_killed(start, tmp_path, shell):
     assert not (tmp_path / ".out.partial").exists()
 
 
+STARTER = (
+    "import os, subprocess, sys; environment = os.environ | {'MNISTRY_LAUNCHER': str(os.getpid())}; "
+    "subprocess.run(sys.argv[1:], env=environment, start_new_session=True)"
+)
+
+
+def test_processes_of_a_stage_end_with_it_and_say_nothing(start, tmp_path):
+    """Killed, it can't end them; they clear up all the same. What there is to say, it says."""
+    stage = start('with whole_folder(folder / "out"): wait()', sys.executable, "-c", STARTER)
+    stage.kill()
+    assert stage.communicate(timeout=5)[1] == ""
+    assert not (tmp_path / ".out.partial").exists()
+
+
 def test_stage_run_by_hand_outlives_its_shell(start, tmp_path):
     """In the background, where DVC isn't its parent."""
     process = start("wait()", *SHELL)

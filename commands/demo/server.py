@@ -172,7 +172,7 @@ class Handler(BaseHTTPRequestHandler):
             {
                 "probabilities": probabilities.tolist(),
                 "pixels": pixels.transpose(1, 2, 0).ravel().tolist(),
-                "inverted": not drawn and looks_inverted(self.server.classifier, unpadded),
+                "inverted": not drawn and looks_inverted(self.server.classifier.dataset, unpadded),
                 "unfamiliar": looks_unfamiliar(self.server.classifier, pixels[None])[0],
             }
         )

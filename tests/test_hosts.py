@@ -1,0 +1,124 @@
+"""Training on two hosts, which are network namespaces of this machine, joined by a link of 1 Gbit/s."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from commands.worker import train_command
+from src.errors import MnistryError
+from stages import download, normalize
+from tests.conftest import PROJECT
+from tests.test_processes import PATIENT, epochs_in, until
+
+LEAD = (
+    "from src.start import start_process; start_process(); from src.launching import launch; from stages import log; "
+    "launch(1, 'patient', ('data/normalized/digits', 'c', 'train.json', 'history.csv', 'v.csv'), log)"
+)
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[list[list[str]]]:
+    """What to write before a command to run it on the first host or on the second."""
+    if os.name != "posix" or os.geteuid() or not (shutil.which("ip") and shutil.which("tc")):
+        pytest.skip("needs root, ip and tc (iproute2) to make network namespaces")
+    names = [f"mnistry{os.getpid()}-{number}" for number in (1, 2)]
+    if subprocess.run(["ip", "netns", "add", names[0]], check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("may not make network namespaces here")
+    try:
+        subprocess.run(["ip", "netns", "add", names[1]], check=True)
+        link = f"ip link add eth0 netns {names[0]} type veth peer name eth0 netns {names[1]}"
+        subprocess.run(link.split(), check=True)
+        for number, name in enumerate(names, 1):
+            for command in (
+                f"ip -n {name} link set lo up",
+                f"ip -n {name} addr add 10.77.0.{number}/24 dev eth0",
+                f"ip -n {name} link set eth0 up",
+                f"ip netns exec {name} tc qdisc add dev eth0 root tbf rate 1gbit burst 128kb latency 50ms",
+            ):
+                subprocess.run(command.split(), check=True)
+        yield [["ip", "netns", "exec", name] for name in names]
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def start(hosts, tmp_path, monkeypatch, write_params) -> Iterator:
+    """Start what leads a training on the first host, or a worker on the second; each has a folder of its own."""
+    started = []
+    monkeypatch.chdir(tmp_path)
+    write_params(train__processes=1, models__mlp__hidden_sizes=[8], models__mlp__epochs=10**6)
+    normalized = tmp_path / "data/normalized/digits"
+    download.main(PROJECT / "data/sources/digits", tmp_path / "raw")
+    normalize.main(tmp_path / "raw", normalized, tmp_path / "d.json", tmp_path / "figures")
+    shutil.copy(PROJECT / "dvc.yaml", tmp_path)
+    shutil.copytree(tmp_path, tmp_path / "worker")
+    (tmp_path / "patient.py").write_text(PATIENT)
+
+    def start_host(number: int) -> subprocess.Popen:
+        folder = tmp_path / "worker" if number == 2 else tmp_path
+        variables = os.environ | {
+            "PYTHONPATH": f"{PROJECT}:{folder}",
+            "MNISTRY_CHECKPOINTS": str(folder / "checkpoints"),
+            "PET_NNODES": "2",
+            "PET_RDZV_ENDPOINT": "10.77.0.1:29400",
+            "PET_RDZV_CONF": "join_timeout=60,keep_alive_interval=1,keep_alive_max_attempt=2",
+            "PET_LOCAL_ADDR": f"10.77.0.{number}",
+            "GLOO_SOCKET_IFNAME": "eth0",
+        }
+        program = ["-m", "commands.worker"] if number == 2 else ["-c", LEAD]
+        process = subprocess.Popen(
+            [*hosts[number - 1], sys.executable, *program],
+            cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield start_host
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_lost_host_is_replaced(start, tmp_path):
+    """A worker is killed in the middle: the other host waits for the next one, and training goes on."""
+    given, history = set((tmp_path / "worker").rglob("*")), tmp_path / "history.csv"
+    leader, worker = start(1), start(2)
+    until(lambda: epochs_in(history) > 2)
+    worker.kill()
+    until(lambda: worker.poll() is not None)
+    next_worker = start(2)
+    (tmp_path / "history.csv").unlink()
+    until(lambda: epochs_in(history) > 3)
+    leader.send_signal(signal.SIGTERM)
+    output = leader.communicate(timeout=30)[0]
+    assert leader.returncode == 143, output
+    # Whether it first sees the process there end or the launcher decides what comes before.
+    ending = next_worker.communicate(timeout=60)[0].splitlines()[-1]
+    assert ending.startswith("error: 10.77.0.1:29400: the leading host can't be reached (")
+    assert output.count("warning: process ") == 1
+    assert "going on from the last checkpoint" in output
+    assert "training goes on after epoch" in output
+    assert not [path for path in (tmp_path / "worker").rglob("*") if path.is_file() and path not in given]
+
+
+def test_worker_runs_the_pipelines_train_stage(tmp_path, monkeypatch, write_params):
+    """Its own command, with the dataset's name."""
+    monkeypatch.chdir(tmp_path)
+    write_params(dataset="mine")
+    assert train_command(PROJECT / "dvc.yaml")[:3] == ["-m", "stages.train", "data/normalized/mine"]
+
+
+def test_worker_asks_for_the_hosts_that_it_is_to_help(monkeypatch):
+    """Alone, it would train by itself."""
+    monkeypatch.setattr("sys.argv", ["worker"])
+    monkeypatch.delenv("PET_NNODES", raising=False)
+    from commands.worker import main
+
+    with pytest.raises(MnistryError, match="PET_NNODES: not set; expected the number of hosts, as where `dvc repro`"):
+        main()
