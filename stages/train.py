@@ -39,6 +39,8 @@ FEW_STEPS = 400
 """The recipes are made for MNIST's 445 steps per epoch; with fewer than this in all, every model underfits."""
 USUAL_RATES = {"sgd": 0.1}
 """Learning rates that few models diverge at; 0.01 for the optimizers that aren't here."""
+MOST_PARAMETERS = 20_000
+"""Per training image; with more, a smaller model learns as well, in less time."""
 UNEQUAL = 10
 """Class weights are suggested where the commonest class has this many times the images of the rarest."""
 
@@ -73,7 +75,7 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     refuse_batches_of_one(params.model, model, train, recipe.batch_size)
     require_room_for_batches(params.model, model, recipe, train, device, precision)
     train_labels = train.labels.cpu()[train.indices].numpy()
-    for hint in hints(params, train_labels, dataset.class_names):
+    for hint in hints(params, train_labels, dataset.class_names, count_parameters(model)):
         log(f"hint: {hint}")
     check_room(classifier, sum(tensor.nbytes for tensor in model.state_dict().values()))
     check_room(train_json, 0)
@@ -239,13 +241,18 @@ def train_metrics(history: Sequence[Epoch], model: nn.Module) -> dict[str, float
     return metrics | {"temperature": significant(float(temperature_of(model)))}
 
 
-def hints(params: Params, labels: np.ndarray, class_names: Sequence[str]) -> Iterator[str]:
-    """What the params may be wrong about. labels: of the images to train on, int64."""
+def hints(params: Params, labels: np.ndarray, class_names: Sequence[str], parameters: int) -> Iterator[str]:
+    """What the params may be wrong about. labels: of the images to train on, int64. parameters: of the model."""
     steps, epochs = steps_per_epoch(len(labels), params.recipe.batch_size), params.recipe.epochs
     if steps * epochs < FEW_STEPS:
         yield (
             f"{steps * epochs} steps in all are few; a small dataset takes more epochs, "
             f"such as -S models.{params.model}.epochs={math.ceil(FEW_STEPS / steps)}"
+        )
+    if parameters > MOST_PARAMETERS * len(labels):
+        yield (
+            f"{parameters:,} parameters for {len(labels)} training images are very many; try a smaller model, by the "
+            f"params under models.{params.model}, or smaller images, by image_size in source.yaml"
         )
     counts = np.bincount(labels, minlength=len(class_names))
     most, fewest = int(counts.argmax()), int(counts.argmin())

@@ -160,10 +160,20 @@ def test_unequal_classes_are_a_hint_unless_they_are_weighed(params):
     plain = params.model_copy(update={"model": "linear", "models": models})
     weighed = plain.model_copy(update={"train": params.train.model_copy(update={"class_weights": "balanced"})})
     labels = np.array([0] * 30 + [1] * 3)
-    (hint,) = train.hints(plain, labels, ["cat", "dog"])
+    (hint,) = train.hints(plain, labels, ["cat", "dog"], 100)
     assert hint.startswith("class 'cat' has 30 training images and 'dog' has 3; -S train.class_weights=balanced")
-    assert not list(train.hints(plain, labels[1:], ["cat", "dog"]))
-    assert not list(train.hints(weighed, labels, ["cat", "dog"]))
+    assert not list(train.hints(plain, labels[1:], ["cat", "dog"], 100))
+    assert not list(train.hints(weighed, labels, ["cat", "dog"], 100))
+
+
+def test_far_more_parameters_than_images_are_a_hint(params):
+    """Beyond 20,000 per training image, whichever of the params made them."""
+    labels = np.arange(100_000) % 2
+    few, many = (list(train.hints(params, labels, ["cat", "dog"], 20_000 * 100_000 + more)) for more in (0, 1))
+    assert not few
+    (hint,) = many
+    assert hint.startswith("2,000,000,001 parameters for 100000 training images are very many; try a smaller model")
+    assert "models.mlp" in hint
 
 
 def test_loss_above_the_untrained_models_is_a_warning(project, normalized, write_params, capsys):
