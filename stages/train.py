@@ -26,7 +26,7 @@ from src.inference import BATCH_SIZE, predict_logits, probabilities_of
 from src.memory import require_room_for_batches, require_room_for_weights
 from src.models import build_model, count_parameters, temperature_of
 from src.outputs import check_room
-from src.params import Params, Train, read_params
+from src.params import Params, Recipe, Train, read_params
 from src.predictions import write_predictions
 from src.progress import Epoch
 from src.recipes import Facts, complete_params, describe_recipe
@@ -98,7 +98,10 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     )
     with kept_on_error(checkpoint, params):
         history = write_history(epochs, checkpoint.epochs, recipe.epochs, history_csv)
-        if warning := worse_than_untrained(history, params, len(dataset.class_names)):
+        warning = worse_than_untrained(history, params, len(dataset.class_names)) or learned_nothing(
+            history[-1].train.accuracy, params, train_labels
+        )
+        if warning:
             log(f"warning: {warning}")
         probabilities = calibrate(model, validation)
         save_classifier(classifier, Classifier(model, params.model, recipe, dataset, familiarity_of(train)))
@@ -213,11 +216,35 @@ def advice(params: Params, untrained: bool = False) -> str:
     if untrained:
         return f"no step had been taken, so it is the images or the params under models.{params.model}"
     usual = USUAL_RATES.get(recipe.optimizer, 0.01)
-    if recipe.learning_rate <= usual and recipe.learning_rate * recipe.weight_decay >= 1:
+    if recipe.learning_rate <= usual and decays_too_much(recipe):
         lower, value = "weight_decay", 0.1
     else:
         lower, value = "learning_rate", min(recipe.learning_rate / 10, usual)
     return f"most likely, {lower} {getattr(recipe, lower):g} is too high; try {prefix}.{lower}={value:g}"
+
+
+def decays_too_much(recipe: Recipe) -> bool:
+    """Whether a step of decay alone takes the weights to 0 or beyond."""
+    return recipe.learning_rate * recipe.weight_decay >= 1
+
+
+def learned_nothing(accuracy: float, params: Params, labels: np.ndarray) -> str | None:
+    """What to say where always answering the commonest class would be about as good; weighted classes don't ask for that.
+
+    accuracy: of the last epoch, on the training images. labels: of those, int64.
+    """
+    share = np.bincount(labels).max() / len(labels)
+    # Three standard deviations: weights that decay at each step give one answer, but not the same one for each batch.
+    chance = 3 * math.sqrt(share * (1 - share) / len(labels))
+    if params.train.class_weights == "balanced" or accuracy > share + chance:
+        return None
+    recipe = params.recipe
+    certain = recipe.learning_rate > USUAL_RATES.get(recipe.optimizer, 0.01) or decays_too_much(recipe)
+    return (
+        f"the last training accuracy, {accuracy:.4f}, is hardly better than always answering the commonest class, "
+        f"{share:.4f}; "
+        + (advice(params) if certain else "try more epochs or a lower weight_decay, and look at images and labels")
+    )
 
 
 def worse_than_untrained(history: Sequence[Epoch], params: Params, num_classes: int) -> str | None:
