@@ -25,7 +25,7 @@ from src.familiarity import Familiarity, choose_references, fit_familiarity
 from src.inference import BATCH_SIZE, predict_logits, probabilities_of
 from src.memory import require_room_for_batches, require_room_for_weights
 from src.models import build_model, count_parameters, temperature_of
-from src.outputs import check_room
+from src.outputs import require_room
 from src.params import Params, Recipe, Train, read_params
 from src.predictions import write_predictions
 from src.progress import Epoch
@@ -77,9 +77,9 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     train_labels = train.labels.cpu()[train.indices].numpy()
     for hint in hints(params, train_labels, dataset.class_names, count_parameters(model)):
         log(f"hint: {hint}")
-    check_room(classifier, sum(tensor.nbytes for tensor in model.state_dict().values()))
-    check_room(train_json, 0)
-    check_room(validation_csv, 0)
+    require_room(classifier, sum(tensor.nbytes for tensor in model.state_dict().values()))
+    require_room(train_json, 0)
+    require_room(validation_csv, 0)
     checkpoint = open_checkpoint(training_key(key_inputs(params, dataset, machine)), log)
     if checkpoint.epochs:
         done = f"epoch {checkpoint.epochs[-1].number}/{recipe.epochs}, kept in {checkpoint.path}"
@@ -229,7 +229,7 @@ def decays_too_much(recipe: Recipe) -> bool:
 
 
 def learned_nothing(accuracy: float, params: Params, labels: np.ndarray) -> str | None:
-    """What to say where always answering the commonest class would be about as good; weighted classes don't ask for that.
+    """What to say where always answering the commonest class would be about as good; with weighted classes, nothing.
 
     accuracy: of the last epoch, on the training images. labels: of those, int64.
     """
