@@ -13,6 +13,7 @@ from src.sources.base import SPLITS
 from src.sources.findings import Findings, flow_list, more_than
 from src.sources.listing import Ignored, ImageFile, ignored_in, image_files, is_table
 from src.sources.paths import is_link_outside, is_name_outside
+from src.sources.split_lists import split_by_lists
 from src.sources.split_names import is_unlabelled, split_of
 from src.sources.trees import list_tree
 
@@ -51,6 +52,8 @@ def list_images(folder: Path, findings: Findings, reading: Reading = Reading()) 
             _check_unlisted(folder, files, " and ".join(sorted(path.name for _, path in tables)), findings, ignored)
     elif not findings.problems:
         files = list_tree(folder, findings, reading.root, reading.levels, ignored)
+        if not any(file.split for file in files):
+            files = split_by_lists(folder, files, findings, ignored)
     else:
         files = []
     if findings.problems and not stated:
