@@ -13,6 +13,8 @@ from src.resources import free_room, in_words
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """A full disk, a quota, a limit on the size of files, and a disk that can only be read."""
+PROBE_BYTES = 64 << 20
+"""That are written to find out whether they can be: more than most classifiers take."""
 
 
 @contextmanager
@@ -52,16 +54,25 @@ def whole_file(path: Path, mark: str = "") -> Iterator[BinaryIO]:
         raise
 
 
-def check_room(path: Path, size: int) -> None:
-    """Raise MnistryError where a file of `size` bytes can't be written to `path`, found out by writing as many."""
+def require_room(path: Path, size: int) -> None:
+    """Raises MnistryError where a file of `size` bytes can't be written to `path`, before anything is.
+
+    That is found out by the room on the disk, and by writing as many bytes, though no more than `PROBE_BYTES`: quotas,
+    limits and permissions aren't known otherwise.
+    """
+    free = free_room(path.parent)
+    if free < size:
+        raise MnistryError(
+            f"{path}: takes {in_words(size)}, but only {in_words(free)} are free there. Make room and run again"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent) as file:
-            file.write(bytes(size))
+            file.write(bytes(min(size, PROBE_BYTES)))
     except OSError as error:
         raise MnistryError(
             f"{path}: can't be written ({reason(error)}); expected a folder that can be written to, with room for "
-            f"{size:,} bytes"
+            f"{in_words(size)}"
         ) from None
 
 
@@ -92,15 +103,6 @@ def no_room(path: Path, error: OSError, written: int) -> MnistryError:
         f"{path}: {reason(error)} after {in_words(written)} were written; {in_words(free_room(path.parent))} are free "
         "there. Make room, or raise the quota or limit, and run again"
     )
-
-
-def require_room(path: Path, size: int) -> None:
-    """Raises MnistryError where the disk of `path` has less room than `size` bytes, before anything is written."""
-    free = free_room(path.parent)
-    if free < size:
-        raise MnistryError(
-            f"{path}: takes {in_words(size)}, but only {in_words(free)} are free there. Make room and run again"
-        )
 
 
 def size_of(path: Path) -> int:

@@ -26,8 +26,8 @@ from src.familiarity import Familiarity, choose_references, fit_familiarity
 from src.inference import BATCH_SIZE, predict_logits, probabilities_of
 from src.memory import require_room_for_batches, require_room_for_weights
 from src.models import build_model, count_parameters, temperature_of
-from src.outputs import check_room
-from src.params import Params, Train, is_auto, read_params
+from src.outputs import require_room
+from src.params import Params, Recipe, Train, is_auto, read_params
 from src.predictions import write_predictions
 from src.processes import Processes, joined, needs_launcher, processes_per_host
 from src.progress import Epoch, best_epoch
@@ -45,6 +45,8 @@ CONTENT_UNKNOWN = (
     "images are neither mirrored nor cut in training, in case they show characters; `content: objects`, or characters, "
     "in the dataset's source.yaml says what they show"
 )
+MOST_PARAMETERS = 20_000
+"""Per training image; with more, a smaller model learns as well, in less time."""
 WORSE = 1.1
 """Another epoch is suggested where the last validation loss is this many times the lowest."""
 UNEQUAL = 10
@@ -112,11 +114,11 @@ def train_classifier(
     own_batch = recipe.model_copy(update={"batch_size": len(share)}) if share else recipe
     require_room_for_batches(params.model, model, own_batch, train, device, precision)
     train_labels = train.labels.cpu()[train.indices].numpy()
-    for hint in hints(params, train_labels, dataset.class_names):
+    for hint in hints(params, train_labels, dataset.class_names, count_parameters(model)):
         log(f"hint: {hint}")
-    check_room(classifier, sum(tensor.nbytes for tensor in model.state_dict().values()))
-    check_room(train_json, 0)
-    check_room(validation_csv, 0)
+    require_room(classifier, sum(tensor.nbytes for tensor in model.state_dict().values()))
+    require_room(train_json, 0)
+    require_room(validation_csv, 0)
     inputs = key_inputs(params, dataset, machine)
     processes.require_same({**inputs, "machine": {"torch": machine["torch"]}})
     checkpoint = open_checkpoint(training_key(inputs), log)
@@ -142,7 +144,10 @@ def train_classifier(
         return
     with kept_on_error(checkpoint, params):
         history = write_history(epochs, checkpoint.epochs, recipe.epochs, history_csv)
-        if warning := worse_than_untrained(history, params, len(dataset.class_names)):
+        warning = worse_than_untrained(history, params, len(dataset.class_names)) or learned_nothing(
+            history[-1].train.accuracy, params, train_labels
+        )
+        if warning:
             log(f"warning: {warning}")
         kept = kept_epoch(history, params.train.keep)
         probabilities = calibrate(model, validation)
@@ -258,11 +263,35 @@ def advice(params: Params, untrained: bool = False) -> str:
     if untrained:
         return f"no step had been taken, so it is the images or the params under models.{params.model}"
     usual = USUAL_RATES.get(recipe.optimizer, 0.01)
-    if recipe.learning_rate <= usual and recipe.learning_rate * recipe.weight_decay >= 1:
+    if recipe.learning_rate <= usual and decays_too_much(recipe):
         lower, value = "weight_decay", 0.1
     else:
         lower, value = "learning_rate", min(recipe.learning_rate / 10, usual)
     return f"most likely, {lower} {getattr(recipe, lower):g} is too high; try {prefix}.{lower}={value:g}"
+
+
+def decays_too_much(recipe: Recipe) -> bool:
+    """Whether a step of decay alone takes the weights to 0 or beyond."""
+    return recipe.learning_rate * recipe.weight_decay >= 1
+
+
+def learned_nothing(accuracy: float, params: Params, labels: np.ndarray) -> str | None:
+    """What to say where always answering the commonest class would be about as good; with weighted classes, nothing.
+
+    accuracy: of the last epoch, on the training images. labels: of those, int64.
+    """
+    share = np.bincount(labels).max() / len(labels)
+    # Three standard deviations: weights that decay at each step give one answer, but not the same one for each batch.
+    chance = 3 * math.sqrt(share * (1 - share) / len(labels))
+    if params.train.class_weights == "balanced" or accuracy > share + chance:
+        return None
+    recipe = params.recipe
+    certain = recipe.learning_rate > USUAL_RATES.get(recipe.optimizer, 0.01) or decays_too_much(recipe)
+    return (
+        f"the last training accuracy, {accuracy:.4f}, is hardly better than always answering the commonest class, "
+        f"{share:.4f}; "
+        + (advice(params) if certain else "try more epochs or a lower weight_decay, and look at images and labels")
+    )
 
 
 def worse_than_untrained(history: Sequence[Epoch], params: Params, num_classes: int) -> str | None:
@@ -307,13 +336,18 @@ def train_metrics(history: Sequence[Epoch], kept: Epoch, model: nn.Module) -> di
     return metrics | {"temperature": significant(float(temperature_of(model)))}
 
 
-def hints(params: Params, labels: np.ndarray, class_names: Sequence[str]) -> Iterator[str]:
-    """What the params may be wrong about. labels: of the images to train on, int64."""
+def hints(params: Params, labels: np.ndarray, class_names: Sequence[str], parameters: int) -> Iterator[str]:
+    """What the params may be wrong about. labels: of the images to train on, int64. parameters: of the model."""
     steps, epochs = steps_per_epoch(len(labels), params.recipe.batch_size), params.recipe.epochs
     if steps * epochs < FEW_STEPS:
         yield (
             f"{steps * epochs} steps in all are few; a small dataset takes more epochs, "
             f"such as -S models.{params.model}.epochs={math.ceil(FEW_STEPS / steps)}"
+        )
+    if parameters > MOST_PARAMETERS * len(labels):
+        yield (
+            f"{parameters:,} parameters for {len(labels)} training images are very many; try a smaller model, by the "
+            f"params under models.{params.model}, or smaller images, by image_size in source.yaml"
         )
     counts = np.bincount(labels, minlength=len(class_names))
     most, fewest = int(counts.argmax()), int(counts.argmin())

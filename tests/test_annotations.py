@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.image_files import greys, load, png, problems_of, put, put_images
+from tests.image_files import greys, load, png, problems_of, put, put_classes, put_images
 
 
 @pytest.mark.parametrize("header", ["", "filepath,label\n", "\ufeffFile Name,Label\r\n"])
@@ -493,6 +493,31 @@ def test_column_of_captions_is_not_taken_for_the_label(folder):
     put(folder, "metadata.csv", "file_name,text\n" + "".join(f"{i}.png,A sheep {i}\n" for i in range(6)))
     expected = "metadata.csv: column 'text' is different in all rows, so it is no class; name the label in source.yaml"
     assert expected in problems_of(folder)
+
+
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_captions_next_to_folders_of_classes_are_not_taken_for_the_labels(folder, split):
+    """As Hugging Face has them, where several images share one; source.yaml says which of the two are the classes."""
+    put_classes(folder, "cat", "dog", split=split, count=6)
+    rows = "".join(f"{('cat', 'dog')[i % 2]}/{i}.png,seen from {'ab'[i // 6]}\n" for i in range(12))
+    put(folder, f"{split}metadata.csv", "file_name,text\n" + rows)
+    message = problems_of(folder)
+    assert "metadata.csv: column 'text' isn't called a label, and the images are in folders of other classes" in message
+    assert "cat, dog; name the label in source.yaml, label_column, or leave the table out, exclude: [" in message
+    put(folder, "source.yaml", "exclude: [metadata.csv]")
+    assert load(folder, "folders")[0] == ("cat", "dog")
+    put(folder, "source.yaml", "label_column: text")
+    assert load(folder, "table")[0] == ("seen from a", "seen from b")
+
+
+def test_column_that_says_what_the_folders_say_is_the_label(folder):
+    """However it is called, and whatever it calls the classes."""
+    put_classes(folder, "cat", "dog", count=6)
+    rows = "".join(
+        f"{'cat' if i % 2 == 0 else 'dog'}/{i}.png,{'feline' if i % 2 == 0 else 'canine'}\n" for i in range(12)
+    )
+    put(folder, "animals.csv", "file,kind\n" + rows)
+    assert load(folder)[0] == ("canine", "feline")
 
 
 def test_label_of_two_words_can_be_listed_as_a_class(folder):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from src.decoding import Decoding, decode_image, decode_padded, measure_image
+from src.decoding import Decoding, decode_image, decode_padded, decoding_bytes, measure_image
 from src.errors import MnistryError
 from tests.image_files import encoded
 
@@ -290,3 +290,25 @@ def test_large_images_are_decoded_band_by_band(monkeypatch, mode):
     monkeypatch.setattr("src.decoding.BAND_PIXELS", 20)
     np.testing.assert_array_equal(decode_image(file, (3, 7, 10), "x"), whole[0])
     assert measure_image(file, "x") == whole[1]
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "options", "bytes_per_pixel"),
+    [
+        ("L", "PNG", {}, 1),
+        ("RGB", "PNG", {}, 4),
+        ("RGBA", "PNG", {}, 8),
+        ("RGB", "JPEG", {}, 1 / 16),
+        ("RGB", "JPEG", {"progressive": True}, 3 + 1 / 16),
+    ],
+)
+def test_memory_of_decoding_goes_by_the_kind_of_image(mode, kind, options, bytes_per_pixel):
+    """An eighth of a JPEG's size is enough to look at it, unless all of it must be kept until its end."""
+    file = encoded(Image.new(mode, (80, 160)), kind, **options)
+    assert decoding_bytes(file) == 80 * 160 * bytes_per_pixel
+    assert decoding_bytes(file, side=160) >= 80 * 160 * bytes_per_pixel
+
+
+def test_memory_of_what_is_no_image_is_not_known():
+    """Decoding it will say what is wrong."""
+    assert decoding_bytes(io.BytesIO(b"damaged")) == 0

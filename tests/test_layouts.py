@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tests.image_files import load, png, problems_of, put, put_classes, put_images
+from tests.image_files import greys, load, png, problems_of, put, put_classes, put_images
 
 
 def test_hidden_files_are_ignored(folder):
@@ -163,3 +163,37 @@ def test_hidden_folder_of_a_split_is_refused(folder):
     put_classes(folder, "a", "b", split="train/")
     put_classes(folder, "a", "b", split=".test/")
     assert ".test/: a hidden folder with images; rename it without the dot, or remove it" in problems_of(folder)
+
+
+@pytest.mark.parametrize("images", ["", "images/"])
+def test_tables_in_the_splits_folders_are_read(folder, images):
+    """Whatever they are called, and whether their images are next to them or in one folder."""
+    for split, start in (("train", 0), ("test", 4)):
+        for i in range(start, start + 4):
+            put(folder, f"{split}/{images}{i}.png", png(i))
+        rows = (f"{i}.png,{'ab'[i % 2]}\n" for i in range(start, start + 4))
+        put(folder, f"{split}/labels.csv", "file,label\n" + "".join(rows))
+    class_names, _, splits = load(folder)
+    assert class_names == ("a", "b")
+    for images_of, labels in splits.values():
+        assert [grey % 2 for grey in greys(images_of)] == labels
+    assert [len(labels) for _, labels in splits.values()] == [4, 4]
+
+
+def test_one_column_per_class_in_the_splits_folders_is_named(folder):
+    """As Roboflow writes _classes.csv: the message is about that table."""
+    for split in ("train", "test"):
+        put_images(folder, 4, f"{split}/")
+        rows = (f"{i}.png,{i % 2},{1 - i % 2}\n" for i in range(4))
+        put(folder, f"{split}/_classes.csv", "filename,a,b\n" + "".join(rows))
+    assert "_classes.csv: columns a, b have one 1 or True per row" in problems_of(folder)
+
+
+def test_table_in_a_splits_folder_of_classes_is_no_list(folder, capsys):
+    """The folders say what the classes are, and a line says that the table isn't read."""
+    for split in ("train/", "test/"):
+        put_classes(folder, "a", "b", split=split)
+        rows = (f"{'ab'[i % 2]}/{i}.png,{i // 5}\n" for i in range(10))
+        put(folder, f"{split}sizes.csv", "file,kind\n" + "".join(rows))
+    assert load(folder)[0] == ("a", "b")
+    assert "not images, passed over: test/sizes.csv, train/sizes.csv" in capsys.readouterr().out

@@ -92,6 +92,16 @@ def test_images_too_small_are_refused(params, name, message):
         model_of(name, params, (1, 3 if name == "cnn" else 1, 28))
 
 
+def test_kernels_beyond_the_image_are_refused(params):
+    """Of 8x20 images, a window of 39 still reaches from edge to edge; with one of 40, weights would do nothing."""
+    recipe = params.models.cnn.model_copy(update={"channels": (2,)})
+    widest = recipe.model_copy(update={"kernel_size": 39})
+    assert build_network("cnn", widest, (1, 8, 20), 2)(torch.randn(2, 1, 8, 20)).shape == (2, 2)
+    wider = recipe.model_copy(update={"kernel_size": 40})
+    with pytest.raises(MnistryError, match=r"models\.cnn\.kernel_size: 40; expected at most 39, .* of 8x20 images"):
+        build_network("cnn", wider, (1, 8, 20), 2)
+
+
 def test_first_layer_computes_what_the_normalization_says():
     """Bit for bit what numpy computes from scale and offset, for all 256 codes, each channel by itself."""
     info = dataset_info(shape=(2, 16, 16), mean=0.1307, std=0.3081)

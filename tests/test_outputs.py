@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src import outputs
 from src.errors import MnistryError
-from src.outputs import check_room, require_room, whole_file, whole_folder, writing
+from src.outputs import require_room, whole_file, whole_folder, writing
 from tests.conftest import PROJECT
 
 
@@ -59,20 +60,20 @@ def test_file_appears_when_it_is_whole(tmp_path):
 
 def test_room_is_checked_by_writing(tmp_path):
     """Nothing stays; what the system says is in the error, with the room that is needed."""
-    check_room(tmp_path / "models" / "out", 1000)
+    require_room(tmp_path / "models" / "out", 1000)
     assert list((tmp_path / "models").iterdir()) == []
     (tmp_path / "file").touch()
-    with pytest.raises(MnistryError, match=r"file/out: can't be written \(.+\); .+ with room for 1,000 bytes"):
-        check_room(tmp_path / "file" / "out", 1000)
+    with pytest.raises(MnistryError, match=r"file/out: can't be written \(.+\); .+ with room for 1 kB"):
+        require_room(tmp_path / "file" / "out", 1000)
 
 
 @pytest.mark.skipif("sys.platform == 'win32'", reason="limits are of POSIX")
 def test_too_little_room_is_found_out(tmp_path):
     """Here a limit of the process takes the place of a full disk: 1,000 bytes are written, 10,000 aren't."""
     program = (
-        "import resource, sys; from pathlib import Path; from src.outputs import check_room;"
+        "import resource, sys; from pathlib import Path; from src.outputs import require_room;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); path = Path(sys.argv[1]);"
-        "check_room(path, 1000); print('fits', flush=True); check_room(path, 10_000)"
+        "require_room(path, 1000); print('fits', flush=True); require_room(path, 10_000)"
     )
     command = [sys.executable, "-c", program, tmp_path / "out"]
     result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
@@ -141,7 +142,20 @@ def test_limit_on_files_is_named_like_a_full_disk(tmp_path):
 
 
 def test_room_is_asked_for_before_anything_is_written(tmp_path):
-    """Where the size is known; in a folder that isn't there yet, too."""
-    require_room(tmp_path / "a/b/out", 1000)
+    """Where the size is known; no folder is made for what can't fit."""
     with pytest.raises(MnistryError, match=r"out: takes 1e\+03 PB, but only .* are free there"):
         require_room(tmp_path / "a/b/out", 10**18)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_large_files_are_tried_with_a_part_of_their_size(tmp_path, monkeypatch):
+    """Arrays of gigabytes aren't written twice."""
+    written = []
+
+    def zeros(size):
+        written.append(size)
+        return b""
+
+    monkeypatch.setattr(outputs, "bytes", zeros, raising=False)
+    require_room(tmp_path / "out", outputs.PROBE_BYTES + 1)
+    assert written == [outputs.PROBE_BYTES]

@@ -160,10 +160,20 @@ def test_unequal_classes_are_a_hint_unless_they_are_weighed(params):
     plain = params.model_copy(update={"model": "linear", "models": models})
     weighed = plain.model_copy(update={"train": params.train.model_copy(update={"class_weights": "balanced"})})
     labels = np.array([0] * 30 + [1] * 3)
-    (hint,) = train.hints(plain, labels, ["cat", "dog"])
+    (hint,) = train.hints(plain, labels, ["cat", "dog"], 100)
     assert hint.startswith("class 'cat' has 30 training images and 'dog' has 3; -S train.class_weights=balanced")
-    assert not list(train.hints(plain, labels[1:], ["cat", "dog"]))
-    assert not list(train.hints(weighed, labels, ["cat", "dog"]))
+    assert not list(train.hints(plain, labels[1:], ["cat", "dog"], 100))
+    assert not list(train.hints(weighed, labels, ["cat", "dog"], 100))
+
+
+def test_far_more_parameters_than_images_are_a_hint(params):
+    """Beyond 20,000 per training image, whichever of the params made them."""
+    labels = np.arange(100_000) % 2
+    few, many = (list(train.hints(params, labels, ["cat", "dog"], 20_000 * 100_000 + more)) for more in (0, 1))
+    assert not few
+    (hint,) = many
+    assert hint.startswith("2,000,000,001 parameters for 100000 training images are very many; try a smaller model")
+    assert "models.mlp" in hint
 
 
 def test_loss_above_the_untrained_models_is_a_warning(project, normalized, write_params, capsys):
@@ -201,6 +211,32 @@ def test_untrained_is_the_first_batchs_loss_but_no_less_than_ln_k(
     scores = Score(train_loss, 0.5), Score(validation_loss, 0.5)
     history = [Epoch(1, *scores, first_loss=first_loss, seconds=1, images_per_second=1)]
     assert (warning or "None") in str(train.worse_than_untrained(history, params, 10))
+
+
+def test_training_that_learns_nothing_is_a_warning(project, normalized, write_params, capsys):
+    """Weight decay that sets all weights to 0 leaves a loss of ln 10 and one answer for all images."""
+    for decay, warnings in ((1e30, 1), (0.0, 0)):
+        write_params(models__mlp__epochs=4, models__mlp__weight_decay=decay)
+        train.main(
+            normalized, project / "c.safetensors", project / "train.json", project / "history.csv", project / "v.csv"
+        )
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+        assert len(lines) == warnings
+        for line in lines:
+            assert "is hardly better than always answering the commonest class" in line
+            assert line.endswith("weight_decay 1e+30 is too high; try -S models.mlp.weight_decay=0.1")
+
+
+def test_nothing_is_learned_up_to_the_commonest_classs_share(params):
+    """60 of 100 images, and three standard deviations of chance, 0.147; with balanced weights, that is no measure."""
+    labels = np.array([0] * 60 + [1] * 40)
+    assert ", 0.5000, is hardly better than always answering the commonest class, 0.6000; try more" in str(
+        train.learned_nothing(0.5, params, labels)
+    )
+    assert train.learned_nothing(0.746, params, labels)
+    assert train.learned_nothing(0.748, params, labels) is None
+    balanced = params.model_copy(update={"train": params.train.model_copy(update={"class_weights": "balanced"})})
+    assert train.learned_nothing(0.5, balanced, labels) is None
 
 
 def test_likely_cause_is_named(params):

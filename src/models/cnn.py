@@ -20,6 +20,12 @@ def build(recipe: CNN, shape: tuple[int, int, int], num_classes: int) -> nn.Modu
             f"models.cnn.channels: {halvings} blocks halve {height}x{width} images to nothing; "
             f"expected at most {min(height, width).bit_length() - 1}"
         )
+    widest = 2 * max(height, width) - 1
+    if recipe.kernel_size > widest:
+        raise MnistryError(
+            f"models.cnn.kernel_size: {recipe.kernel_size}; expected at most {widest}, beyond which a window's outer "
+            f"weights never meet a pixel of {height}x{width} images"
+        )
     layers: list[nn.Module] = []
     for c_in, c_out in pairwise((channels, *recipe.channels)):
         layers += [nn.Conv2d(c_in, c_out, recipe.kernel_size, padding="same"), nn.MaxPool2d(2), nn.ReLU()]

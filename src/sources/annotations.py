@@ -9,10 +9,10 @@ from pathlib import Path
 
 from src.errors import MnistryError
 from src.sources.file_names import Names
-from src.sources.findings import Findings
+from src.sources.findings import Findings, flow_list, more_than
 from src.sources.listing import NO_LABEL, SUFFIXES, Ignored, ImageFile, image_files, is_ignored
 from src.sources.paths import is_link_outside, is_name_outside
-from src.sources.split_names import split_of
+from src.sources.split_names import says_no_class, split_of
 from src.sources.tables import INDEX_COLUMNS, SPLIT_COLUMNS, Table, read_table
 
 COLUMNS = {
@@ -127,17 +127,33 @@ def _read(
     names.learn([row[columns.path] for _, row in rows if len(row) == columns.count])
     chosen = table.rows[0][1][columns.label]
     if columns.header and not label_column and chosen.lower() not in COLUMNS["label"]:
-        cells = [row[columns.label] for _, row in rows if len(row) == columns.count]
-        if len(cells) > 2 and len(set(cells)) == len(cells):
+        if reason := _no_label([row for _, row in rows if len(row) == columns.count], columns, names):
             findings.problem(
-                f"{table.name}: column {chosen!r} is different in all rows, so it is no class; name the label in "
-                "source.yaml, label_column, or leave the table out, exclude"
+                f"{table.name}: column {chosen!r} {reason}; name the label in source.yaml, label_column, or leave the "
+                f"table out, exclude: {flow_list([table.name])}"
             )
             return []
         findings.note(f"{table.name}: column {chosen!r} is taken as the label")
     if names.note:
         findings.note(f"{table.name}: {names.note}")
     return _Rows(table, columns, split, names, findings, class_names).images(rows)
+
+
+def _no_label(rows: Sequence[list[str]], columns: Columns, names: Names) -> str:
+    """Why the column that is left for the label may be none: it is a name, or the folders say something else."""
+    cells = [row[columns.label] for row in rows]
+    if len(cells) > 2 and len(set(cells)) == len(cells):
+        return "is different in all rows, so it is no class"
+    pairs = {(Path(path).parent.name, cell) for row, cell in zip(rows, cells, strict=True)
+             if (path := names.find(row[columns.path]))}  # fmt: skip
+    folders = sorted({folder for folder, _ in pairs})
+    if len(folders) < 2 or any(split_of(name) or says_no_class(name) for name in folders):
+        return ""
+    if len(pairs) == len(folders) == len({cell for _, cell in pairs}):
+        return ""
+    return f"isn't called a label, and the images are in folders of other classes, {', '.join(folders[:3])}" + (
+        more_than(folders, 3)
+    )
 
 
 def _with_all_columns(table: Table) -> Table:

@@ -1,6 +1,7 @@
 """A user's own images: one folder per class or CSV files of labels, as they are or in archives."""
 
 import codecs
+import heapq
 import shutil
 import tempfile
 import unicodedata
@@ -42,7 +43,7 @@ from src.sources.listing import (
     name_labels,
     sorted_classes,
 )
-from src.sources.packed import decode_packed, pack, read_packed
+from src.sources.packed import decode_packed, decoding_workers, headers_read, pack, read_packed
 from src.sources.paths import is_link_outside, is_name_outside
 from src.sources.split_names import split_of
 from src.yaml_files import Number, Section, Tuple, read_yaml
@@ -354,14 +355,24 @@ def measure_all(folder: Path, files: Sequence[ImageFile], findings: Findings) ->
     """Decode every image once; those that can't be decoded are problems."""
     chunks = [files[start : start + 64] for start in range(0, len(files), 64)]
     measured = Measured()
+    largest = heapq.nlargest(headers_read(), (folder / file.path for file in files), key=_size)
+    workers = decoding_workers((path.relative_to(folder).as_posix(), path) for path in largest)
     with tqdm(total=len(files), desc="checking images", unit="image", disable=None) as bar:
-        for found, failures in ordered_map(partial(_measure_chunk, folder), chunks):
+        for found, failures in ordered_map(partial(_measure_chunk, folder), chunks, workers):
             measured.shapes.update(found.shapes)
             measured.plain.update(found.plain)
             for failure in failures:
                 findings.problem(failure)
             bar.update(found.shapes.total() + len(failures))
     return measured
+
+
+def _size(path: Path) -> int:
+    """Bytes of the file; 0 where it can't be looked at, which decoding it will say."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _measure_chunk(folder: Path, files: Sequence[ImageFile]) -> tuple[Measured, list[str]]:

@@ -13,6 +13,7 @@ from src.sources.base import SPLITS
 from src.sources.findings import Findings, flow_list, more_than
 from src.sources.listing import Ignored, ImageFile, ignored_in, image_files, is_table
 from src.sources.paths import is_link_outside, is_name_outside
+from src.sources.split_lists import split_by_lists
 from src.sources.split_names import is_unlabelled, split_of
 from src.sources.trees import list_tree
 
@@ -51,6 +52,8 @@ def list_images(folder: Path, findings: Findings, reading: Reading = Reading()) 
             _check_unlisted(folder, files, " and ".join(sorted(path.name for _, path in tables)), findings, ignored)
     elif not findings.problems:
         files = list_tree(folder, findings, reading.root, reading.levels, ignored)
+        if not any(file.split for file in files):
+            files = split_by_lists(folder, files, findings, ignored)
     else:
         files = []
     if findings.problems and not stated:
@@ -105,12 +108,20 @@ def find_tables(folder: Path, findings: Findings, ignored: Ignored) -> list[tupl
 
 
 def _tables_inside(folder: Path, ignored: Ignored) -> list[tuple[str, Path]]:
-    """metadata.csv or metadata.jsonl in the splits' folders."""
+    """The one table in each split's folder that has one, such as labels.csv or metadata.jsonl.
+
+    Where the images are in folders of classes, it is no list of them, unless its name says so.
+    """
     found = []
     for inner in sorted(path for path in folder.iterdir() if path.is_dir() and not ignored(path)):
-        for name in ("metadata.csv", "metadata.jsonl"):
-            if (inner / name).is_file() and (split := split_of(inner.name)):
-                found.append((split, inner / name))
+        if split := split_of(inner.name):
+            own = [path for path in sorted(inner.iterdir()) if not ignored(path)]
+            tables = [path for path in own if is_table(path) or path.name == "metadata.jsonl"]
+            named = [path for path in tables if path.stem == "metadata"]
+            classes = [path for path in own if path.is_dir() and next(image_files(path, ignored), None)]
+            chosen = named[:1] or (tables if len(classes) < 2 else [])
+            if len(chosen) == 1:
+                found.append((split, chosen[0]))
     return sorted(found, key=lambda each: SPLITS.index(each[0]))
 
 

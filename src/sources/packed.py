@@ -9,14 +9,17 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from tqdm import tqdm
 
-from src.decoding import Decoding, decode_image
+from src.decoding import Decoding, decode_image, decoding_bytes
 from src.errors import MnistryError
 from src.parallel import available_cores, ordered_map
+from src.resources import free_memory, in_words
 from src.sources.base import SPLITS, SplitName
 from src.sources.listing import ImageFile
 
@@ -87,10 +90,43 @@ def decode_packed(
     size = max(min(CHUNK_BYTES // int(np.prod(shape)), count // (4 * available_cores())), 1)
     places = np.stack([split.starts, split.sizes], axis=1)
     chunks = [places[start : start + size] for start in range(0, count, size)]
+    workers = decoding_workers(_largest(raw, split), 2 * max(shape[1:]))
     with tqdm(total=count, desc=description, unit="image", disable=None) as bar:
-        for images in ordered_map(partial(_decode_places, raw / IMAGES, shape, decoding), chunks):
+        for images in ordered_map(partial(_decode_places, raw / IMAGES, shape, decoding), chunks, workers):
             yield images
             bar.update(len(images))
+
+
+def _largest(raw: Path, split: PackedSplit) -> Iterator[tuple[str, io.BytesIO]]:
+    """The largest files, and what they are called."""
+    with (raw / IMAGES).open("rb") as file:
+        for i in np.argsort(split.sizes, kind="stable")[-headers_read() :]:
+            file.seek(int(split.starts[i]))
+            yield split.paths[i], io.BytesIO(file.read(int(split.sizes[i])))
+
+
+def headers_read() -> int:
+    """Of how many of the largest files the headers say what decoding takes: file sizes alone say too little."""
+    return 4 * available_cores()
+
+
+def decoding_workers(files: Iterable[tuple[str, Path | IO[bytes]]], side: int = 1) -> int:
+    """How many processes can decode at once in the memory that is free, at most one per core.
+
+    files: the largest ones, with their names. side: as for `decoding_bytes`. Raises MnistryError where one of them
+    takes more than there is.
+    """
+    cores, free = available_cores(), free_memory()
+    if free is None:
+        return cores
+    sizes = sorted(((decoding_bytes(file, side), name) for name, file in files), reverse=True)
+    if sizes and sizes[0][0] > free:
+        raise MnistryError(
+            f"{sizes[0][1]}: takes about {in_words(sizes[0][0])} of memory to decode, but {in_words(free)} is free; "
+            "shrink it, close other programs, or raise the limit"
+        )
+    together = accumulate(size for size, _ in sizes[:cores])
+    return cores - sum(size > free for size in together)
 
 
 def _decode_places(path: Path, shape: tuple[int, int, int], decoding: Decoding, places: np.ndarray) -> np.ndarray:
