@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # uv elsewhere, even where the environment is named.
 unexport PYTHONHOME PYTHONPATH PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET PIP_USER UV_WORKING_DIR
 
-.PHONY: help environment repro recover experiments report plots demo test fuzz faults lint tour bench results deps format lock clean
+.PHONY: help environment repro recover experiments report plots demo test fuzz faults lint tour bench peers results deps format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,8 +72,12 @@ faults: environment ## Kill the pipeline at random moments, run out of memory an
 tour: environment ## Execute docs/tour.ipynb and store its outputs
 	$(BIN)/python -m tests.tour
 
-bench: environment ## Measure training against the tutorials' loops and write docs/benchmarks.md; BENCH=--quick for less
+bench: environment ## Measure training against the tutorials' loops and peers, and write docs/benchmarks.md; BENCH=--quick for less
 	$(BIN)/python -m benchmarks.training $(BENCH)
+	$(BIN)/python -m benchmarks.peers $(BENCH)
+
+peers: environment ## Measure the peers alone: JAX, Keras, fastai, Lightning, scikit-learn, LightGBM, PyTorch's example
+	$(BIN)/python -m benchmarks.peers $(BENCH)
 
 results: environment ## Train all models on all datasets over ten seeds (takes hours) and write the README's table
 	$(BIN)/python -m benchmarks.results $(RESULTS)
@@ -92,4 +96,4 @@ lock: environment ## Renew requirements.txt from pyproject.toml
 		--no-emit-index-url --output-file requirements-uv.txt -
 
 clean: ## Remove the environment and the tools' caches, but no data and no results
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-peers .mypy_cache .pytest_cache .ruff_cache
