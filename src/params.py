@@ -4,11 +4,28 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, ValidationInfo
+from pydantic_core import CoreSchema, core_schema
 
 from src.errors import suggest
 from src.explanations import Expected, in_quotes, unquoted
 from src.yaml_files import Number, Section, Tuple, read_yaml
+
+AUTO = "auto"
+"""What suits the dataset, by src/recipes.py."""
+
+
+class OrAuto:
+    """Marks a value that may be written as `auto`, whatever its type: no recipe is trained before it is completed."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The value's own schema but for `auto`."""
+        return core_schema.no_info_wrap_validator_function(
+            lambda value, validate: AUTO if value == AUTO else validate(value),
+            handler(source),
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda value: value),
+        )
+
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
@@ -61,9 +78,9 @@ class Evaluate(Section):
 class Augment(Section):
     """How training images are changed at random."""
 
-    shift: Fraction
-    cutout: Fraction
-    flip: bool
+    shift: Annotated[Fraction, OrAuto()]
+    cutout: Annotated[Fraction, OrAuto()]
+    flip: Annotated[bool, OrAuto()]
     rotation: Annotated[Number, Field(ge=0, le=180)]
 
 
@@ -78,14 +95,14 @@ class Figures(Section):
 class Recipe(Section):
     """How a model is trained."""
 
-    epochs: Count
-    batch_size: Count
+    epochs: Annotated[Count, OrAuto()]
+    batch_size: Annotated[Count, OrAuto()]
     optimizer: Literal["sgd", "adam", "adamw"]
-    learning_rate: Positive
+    learning_rate: Annotated[Positive, OrAuto()]
     momentum: Fraction
     weight_decay: NonNegative
     schedule: Literal["constant", "one_cycle"]
-    label_smoothing: Fraction
+    label_smoothing: Annotated[Fraction, OrAuto()]
     augment: Augment
 
 
@@ -96,7 +113,7 @@ class Linear(Recipe):
 class MLP(Recipe):
     """Linear layers with leaky rectifiers between them."""
 
-    hidden_sizes: Sizes
+    hidden_sizes: Annotated[Sizes, OrAuto()]
     negative_slope: NonNegative
 
 
@@ -128,9 +145,13 @@ MODELS = tuple(Models.model_fields)
 
 
 def make_recipe(model: str, content: Any) -> Recipe:
-    """The recipe of the model `model` with the values in `content`; raises pydantic's ValidationError."""
-    recipe: type[Recipe] = Models.__annotations__[model]
-    return recipe.model_validate(content)
+    """The recipe of the model `model` with the values in `content`; raises ValueError where it can't be trained by."""
+    kind: type[Recipe] = Models.__annotations__[model]
+    recipe = kind.model_validate(content)
+    for name, value in (*recipe, *recipe.augment):
+        if value == AUTO:
+            raise ValueError(f"{name} is {AUTO}")
+    return recipe
 
 
 def _model_name(name: Any) -> Any:
