@@ -1,4 +1,7 @@
-"""JAX, all steps between two evaluations in one `lax.scan`."""
+"""JAX, all steps between two evaluations in one `lax.scan`.
+
+On CPUs, XLA compiles the convolutions of a loop to slow code: a step takes ten times that of `jax_step` (docs/log.md).
+"""
 
 from functools import partial
 
