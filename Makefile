@@ -9,7 +9,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # uv elsewhere, even where the environment is named.
 unexport PYTHONHOME PYTHONPATH PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET PIP_USER UV_WORKING_DIR
 
-.PHONY: help environment repro recover experiments report plots demo worker test fuzz faults lint tour bench results deps format lock clean
+.PHONY: help environment repro recover experiments report plots demo worker test fuzz faults lint tour bench peers \
+	results deps format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,8 +78,12 @@ faults: environment ## Kill the pipeline at random moments, run out of memory an
 tour: environment ## Execute docs/tour.ipynb and store its outputs
 	$(BIN)/python -m tests.tour
 
-bench: environment ## Measure training against the tutorials' loops and write docs/benchmarks.md; BENCH=--quick for less
+bench: environment ## Measure training against the tutorials' loops and peers, and write docs/benchmarks.md; BENCH=--quick for less
 	$(BIN)/python -m benchmarks.training $(BENCH)
+	$(BIN)/python -m benchmarks.peers $(BENCH)
+
+peers: environment ## Measure the peers alone: JAX, Keras, fastai, Lightning, scikit-learn, LightGBM, PyTorch's example
+	$(BIN)/python -m benchmarks.peers $(BENCH)
 
 results: environment ## Sweep all models on three datasets over ten seeds (takes hours), and put their summary into the README
 	$(BIN)/python -m commands.sweep -S dataset=digits,mnist,fashion_mnist -S model=linear,mlp,cnn,resnet -S 'seed=range(10)' $(SWEEP)
@@ -98,4 +103,4 @@ lock: environment ## Renew requirements.txt from pyproject.toml
 		--no-emit-index-url --output-file requirements-uv.txt -
 
 clean: ## Remove the environment and the tools' caches, but no data and no results
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-peers .mypy_cache .pytest_cache .ruff_cache
