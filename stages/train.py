@@ -25,7 +25,7 @@ from src.inference import BATCH_SIZE, class_probabilities
 from src.memory import require_room_for_batches, require_room_for_weights
 from src.models import build_model, count_parameters
 from src.outputs import check_room
-from src.params import Params, Train, read_params
+from src.params import Params, Pretrained, Recipe, Train, read_params
 from src.predictions import write_predictions
 from src.progress import Epoch
 from src.resuming import Checkpoint, loaded_code, open_checkpoint, training_key
@@ -72,18 +72,22 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     check_room(classifier, sum(tensor.nbytes for tensor in model.state_dict().values()))
     check_room(train_json, 0)
     check_room(validation_csv, 0)
-    checkpoint = open_checkpoint(training_key(key_inputs(params, dataset, machine)), log)
+    weights = pretrained_weights(model, recipe)
+    checkpoint = open_checkpoint(training_key(key_inputs(params, dataset, machine) | {"weights": weights}), log)
     if checkpoint.epochs:
         done = f"epoch {checkpoint.epochs[-1].number}/{recipe.epochs}, kept in {checkpoint.path}"
         log(f"training goes on after {done}; with MNISTRY_RESUME=no, it starts afresh")
     balanced = params.train.class_weights == "balanced"
+    learner, learned, held_out = model, train, validation
+    if isinstance(recipe, Pretrained):
+        learner, learned, held_out = pretrained_learner(model, train, validation, params, precision, checkpoint)
     epochs = fit(
-        model,
-        train,
-        validation,
+        learner,
+        learned,
+        held_out,
         recipe,
         generator=torch.Generator().manual_seed(params.seed),
-        augment=make_augmentation(recipe.augment, params.seed, device),
+        augment=make_augmentation(recipe.augment, params.seed, device) if learner is model else None,
         class_weights=balanced_weights(train_labels, len(dataset.class_names)).to(device) if balanced else None,
         precision=precision,
         checkpoint=checkpoint,
@@ -92,11 +96,44 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
         history = write_history(epochs, checkpoint.epochs, recipe.epochs, history_csv)
         if warning := worse_than_untrained(history, params, len(dataset.class_names)):
             log(f"warning: {warning}")
-        save_classifier(classifier, Classifier(model, params.model, recipe, dataset, familiarity_of(train)))
+        save_classifier(classifier, Classifier(model, params.model, recipe, dataset, familiarity_of(train), weights))
         write_json(train_json, train_metrics(history, count_parameters(model)))
         files = load_files(normalized, validation_split(dataset, params.train), len(validation.labels))
         predict_validation(model, validation, files, dataset, validation_csv)
     checkpoint.remove()
+
+
+def pretrained_weights(model: nn.Module, recipe: Recipe) -> dict[str, str] | None:
+    """Give a pretrained model its weights, and say which; None for other models."""
+    if not isinstance(recipe, Pretrained):
+        return None
+    # It is in no other model's way.
+    from src.transfer import start_from_weights
+
+    weights = asdict(start_from_weights(model, recipe))
+    log(f"weights of {weights['backbone']} from {weights['source']}, SHA-256 {weights['sha256']}")
+    return weights
+
+
+def pretrained_learner(
+    model: nn.Module, train: Subset, validation: Subset, params: Params, precision: torch.dtype, checkpoint: Checkpoint
+) -> tuple[nn.Module, Subset, Subset]:
+    """What is to be fitted to what: the head to the backbone's features, or all of the model to the images.
+
+    In that case, the head is trained before, unless the training goes on from a checkpoint.
+    """
+    from src.transfer import feature_subsets, train_head
+
+    recipe = params.recipe
+    assert isinstance(recipe, Pretrained)
+    if recipe.trained == "all" and checkpoint.epochs:
+        return model, train, validation
+    features = feature_subsets(model, train, validation, recipe, precision, log)
+    if recipe.trained == "head":
+        return model.get_submodule("network.head"), *features
+    loss = train_head(model, features[0], recipe, params.seed)
+    log(f"the head is trained, to a loss of {loss:.4f}; now the whole network")
+    return model, train, validation
 
 
 def held_out_from(dataset: DatasetInfo, options: Train) -> str:
@@ -212,7 +249,7 @@ def train_metrics(history: Sequence[Epoch], parameters: int) -> dict[str, float]
 def hints(params: Params, labels: np.ndarray, class_names: Sequence[str]) -> Iterator[str]:
     """What the params may be wrong about. labels: of the images to train on, int64."""
     steps, epochs = steps_per_epoch(len(labels), params.recipe.batch_size), params.recipe.epochs
-    if steps * epochs < FEW_STEPS:
+    if steps * epochs < FEW_STEPS and not isinstance(params.recipe, Pretrained):
         yield (
             f"{steps * epochs} steps in all are few; a small dataset takes more epochs, "
             f"such as -S models.{params.model}.epochs={math.ceil(FEW_STEPS / steps)}"

@@ -62,7 +62,8 @@ def default_params() -> dict:
 
 @pytest.fixture
 def params(default_params: dict) -> Params:
-    """params.yaml as the stages read it."""
+    """params.yaml as the stages read it, but for the pretrained model's larger images."""
+    default_params["models"]["pretrained"]["image_size"] = 32
     return Params.model_validate(default_params)
 
 
