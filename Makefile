@@ -55,16 +55,18 @@ report: environment ## Draw all charts and figures on one page that needs no net
 
 plots: report
 
-test: environment ## Run the tests
-	$(BIN)/pytest
+# One thread for each process of the tests, so that they don't wait for each other's.
+test: environment ## Run the tests, on up to four processors
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 fuzz: environment ## Read 11,000 damaged and malicious files of every kind, or as many as FUZZ says: make fuzz FUZZ=50000
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
-lint: environment ## Check style and types
+lint: environment ## Check style, types and workflows
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/zizmor --offline --quiet --strict-collection .github/workflows
 
 faults: environment ## Kill the pipeline at random moments, run out of memory and of room, and write the figures: FAULTS=10
 	$(BIN)/python -m tests.faults $(FAULTS)
@@ -75,8 +77,9 @@ tour: environment ## Execute docs/tour.ipynb and store its outputs
 bench: environment ## Measure training against the tutorials' loops and write docs/benchmarks.md; BENCH=--quick for less
 	$(BIN)/python -m benchmarks.training $(BENCH)
 
-results: environment ## Train all models on all datasets over ten seeds (takes hours) and write the README's table
-	$(BIN)/python -m benchmarks.results $(RESULTS)
+results: environment ## Sweep all models on three datasets over ten seeds (takes hours), and put their summary into the README
+	$(BIN)/python -m commands.sweep -S dataset=digits,mnist,fashion_mnist -S model=linear,mlp,cnn,resnet -S 'seed=range(10)' $(SWEEP)
+	$(BIN)/python -m commands.summarize '*-linear-seed?' '*-mlp-seed?' '*-cnn-seed?' '*-resnet-seed?' --into README.md
 
 deps: environment ## Bring the deps in dvc.yaml up to date with the imports
 	$(BIN)/python -m tests.imports

@@ -25,33 +25,42 @@ from stages import download, normalize, train
 PROJECT = Path(__file__).parent.parent
 NOISE = 0.05
 FOLDS = 5
-CASES = {"digits": (None, ("linear", "mlp", "cnn")), "mnist": (5000, ("linear", "mlp", "cnn"))}
-"""For each dataset, how many of its training images are taken, and the models that judge them."""
+MODELS = ("linear", "mlp", "cnn")
+CASES: dict[Path, tuple[int | None, tuple[str, ...]]] = {
+    PROJECT / "data/sources/digits": (None, MODELS),
+    PROJECT / "data/sources/mnist": (5000, MODELS),
+}
+"""For each dataset's source, how many of its training images are taken, and the models that judge them."""
 
 
 def main() -> None:
     """Print the table in Markdown: means over the seeds."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.label_issues", description=__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="that draw the labels and all else (%(default)s)")
-    seeds = parser.parse_args().seeds
+    parser.add_argument("--images", type=Path, help="a folder of your own images, in place of the datasets")
+    parser.add_argument("--models", nargs="+", default=MODELS, help="that judge those (%(default)s)")
+    arguments = parser.parse_args()
+    seeds, cases = arguments.seeds, CASES
+    if arguments.images:
+        cases = {arguments.images.resolve(): (None, tuple(arguments.models))}
     print("| dataset | model | labels | changed | said to be wrong | precision | recall |")
     print("|---|---|---|---|---|---|---|", flush=True)
-    for dataset, (count, models) in CASES.items():
-        measured = [measure(dataset, count, models, seed) for seed in range(seeds)]
+    for source, (count, models) in cases.items():
+        measured = [measure(source, count, models, seed) for seed in range(seeds)]
         for number, model in enumerate(models):
             labels, changed, issues, precision, recall = np.mean([each[number] for each in measured], axis=0)
             counts = f"{labels:,.0f} | {changed:.0f} | {issues:.0f}"
-            print(f"| {dataset} | {model} | {counts} | {precision:.0%} | {recall:.0%} |", flush=True)
+            print(f"| {source.name} | {model} | {counts} | {precision:.0%} | {recall:.0%} |", flush=True)
     # What training froze would be listed as leaks at exit.
     gc.unfreeze()
 
 
-def measure(dataset: str, count: int | None, models: Sequence[str], seed: int) -> list[tuple[float, ...]]:
+def measure(source: Path, count: int | None, models: Sequence[str], seed: int) -> list[tuple[float, ...]]:
     """For each model: the numbers of labels, of those changed, and of issues; precision; recall."""
     params = yaml.safe_load((PROJECT / "params.yaml").read_text("utf-8")) | {"seed": seed}
     results: list[tuple[float, ...]] = []
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        labels, changed = prepare(dataset, count, params, np.random.default_rng(seed))
+        labels, changed = prepare(source, count, params, np.random.default_rng(seed))
         for model in models:
             issues = audit(params | {"model": model})
             found = np.isin(issues, changed)
@@ -60,7 +69,7 @@ def measure(dataset: str, count: int | None, models: Sequence[str], seed: int) -
 
 
 def prepare(
-    dataset: str, count: int | None, params: Mapping[str, Any], draw: np.random.Generator
+    source: Path, count: int | None, params: Mapping[str, Any], draw: np.random.Generator
 ) -> tuple[int, np.ndarray]:
     """Write `normalized/` into the current folder, with wrong labels; how many labels, and the indices of wrong ones.
 
@@ -69,7 +78,7 @@ def prepare(
     Path("params.yaml").write_text(yaml.safe_dump(dict(params)))
     whole = Path("whole")
     with contextlib.redirect_stdout(io.StringIO()):
-        download.main(PROJECT / "data/sources" / dataset, Path("raw"))
+        download.main(source, Path("raw"))
         normalize.main(Path("raw"), whole, Path("dataset.json"), Path("figures"))
     info = load_info(whole)
     images, labels = load_split(whole, "train", info)

@@ -15,6 +15,8 @@ from src.errors import MnistryError, exit_on_error, one_line
 
 CLASSIFIER = Path("models/classifier.safetensors")
 """The pipeline's."""
+OWN_DATASET = " or give its own dataset with --data FOLDER"
+"""What a user can do where the classifier was trained on another dataset, in commands with that option."""
 
 
 def run_command(main: Callable[[], int]) -> None:

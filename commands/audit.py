@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands import count, figure_file, run_command, warn
+from src.errors import MnistryError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,10 @@ def main() -> int:
     from src.experiments import read_experiments
     from src.label_issues import COLUMNS, choose_folds, find_label_issues, issue_rows, join_predictions
     from src.revisions import Revision
+    from src.sources.listing import CORRECTIONS
 
+    if arguments.csv and arguments.csv.name == CORRECTIONS and arguments.csv.exists():
+        raise MnistryError(f"{arguments.csv}: it may hold corrections of before; write another file, and add its rows")
     runs, _ = read_experiments(arguments.rev, all_commits=arguments.all_commits)
     folds = choose_folds([run for run in runs if any(fnmatchcase(run.name, each) for each in arguments.names or "*")])
     if folds.missing:
@@ -38,7 +42,7 @@ def main() -> int:
     print(f"by {folds.describe()}, {len(issues):,} of {len(predictions.files):,} labels are probably wrong")
     show(predictions, issues[: arguments.top])
     if arguments.csv:
-        write_csv(arguments.csv, issue_rows(predictions, issues), COLUMNS)
+        write_csv(arguments.csv, issue_rows(predictions, issues, arguments.label), COLUMNS)
     if arguments.figure:
         save_figure(Revision(chosen[0].revision), predictions, issues, arguments.figure)
     return 0
@@ -56,7 +60,18 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("-A", "--all-commits", action="store_true", help="those of every commit")
     parser.add_argument("--top", type=count, default=20, metavar="N", help="labels to print (%(default)s)")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write all of them as a table to go through")
+    parser.add_argument(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="write all as a table to go through: corrected_labels.csv of the dataset",
+    )
+    parser.add_argument(
+        "--label",
+        choices=("given", "suggested", "none"),
+        default="given",
+        help="what the table's column `label` begins with; none leaves the images out (%(default)s)",
+    )
     parser.add_argument(
         "--figure", type=figure_file, metavar="FILE", help="draw the images of the surest (.png or .jpg)"
     )

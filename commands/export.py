@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands import CLASSIFIER, run_command, trained_on
+from commands import CLASSIFIER, OWN_DATASET, run_command, trained_on
 from src.errors import MnistryError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def main() -> int:
     from src.classification import load_test_split
 
     classifier = load_classifier(arguments.classifier)
-    images, _ = load_test_split(classifier, arguments.data or trained_on())
+    images, _ = load_test_split(classifier, arguments.data or trained_on(), OWN_DATASET)
     difference = export(classifier, images, arguments.onnx)
     print(
         f"{arguments.onnx}: {classifier.name}, {arguments.onnx.stat().st_size:,} bytes; on {len(images)} test images "

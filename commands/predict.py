@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands import CLASSIFIER, count, figure_file, run_command, trained_on, warn
+from commands import CLASSIFIER, OWN_DATASET, count, figure_file, run_command, trained_on, warn
 from src.errors import MnistryError, printable
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def predict_test_images(classifier: "Classifier", arguments: argparse.Namespace)
     from src.classification import best_classes, load_test_split
     from src.inference import BATCH_SIZE, class_probabilities
 
-    images, labels = load_test_split(classifier, arguments.data or trained_on())
+    images, labels = load_test_split(classifier, arguments.data or trained_on(), OWN_DATASET)
     size = min(arguments.test, len(labels))
     if size < arguments.test:
         warn(f"--test {arguments.test}: the test split has {size} images")

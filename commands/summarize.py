@@ -1,6 +1,7 @@
 """Groups of experiments, with mean, spread and the difference from the best: `python -m commands.summarize`."""
 
 import argparse
+import textwrap
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +56,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help="experiments, such as 'cnn-*' (all)")
     parser.add_argument("--metric", default="accuracy", metavar="NAME", help="of metrics/ (%(default)s)")
     parser.add_argument(
+        "--validation",
+        action="store_true",
+        help="that metric on images held out of training, to choose; not the test's",
+    )
+    parser.add_argument(
         "--rev", action="append", default=[], metavar="REV", help="those that started from this commit (HEAD)"
     )
     parser.add_argument("-n", "--num", type=int, default=1, metavar="N", help="and from the N - 1 commits before it")
@@ -62,12 +68,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--markdown", action="store_true", help="print a table in Markdown")
     parser.add_argument("--into", type=Path, metavar="FILE", help="put that table between the marks in FILE")
     parser.add_argument("--figure", type=figure_file, metavar="FILE", help="draw intervals and learning curves")
-    return parser.parse_args()
+    parsed = parser.parse_args()
+    if parsed.validation and not parsed.metric.startswith("validation_"):
+        parsed.metric = f"validation_{parsed.metric}"
+    return parsed
 
 
 def show(summaries: "list[Summary]") -> None:
     """Print a table per dataset."""
-    from src.summaries import difference_words, spread, title
+    from src.summaries import choice_note, difference_words, spread, title
 
     for number, summary in enumerate(summaries):
         rows = [("", "n", title(summary.metric), "difference from the best, 95 %")]
@@ -79,6 +88,8 @@ def show(summaries: "list[Summary]") -> None:
         print(("\n" if number else "") + summary.groups[0].dataset)
         for name, n, mean, difference in rows:
             print(f"  {name:{widths[0]}}  {n:>{widths[1]}}  {mean:{widths[2]}}  {difference}")
+        if note := choice_note(summary):
+            print(textwrap.fill(f"({note})", 80, initial_indent="  ", subsequent_indent="  "))
 
 
 def put_table(path: Path, lines: list[str]) -> None:

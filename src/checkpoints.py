@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from src.datasets import DatasetInfo, check_info, first_reason
 from src.errors import MnistryError
 from src.familiarity import Familiarity, familiarity_arrays, familiarity_from_arrays
-from src.models import build_model, is_finite
+from src.models import build_model, is_finite, temperature_of
 from src.outputs import whole_file
 from src.params import MODELS, Recipe, make_recipe
 
@@ -108,6 +108,8 @@ def load_classifier(path: Path) -> Classifier:
     if not is_finite(model):
         raise MnistryError(f"{path}: some weights are not finite numbers; run `dvc repro`")
     _check_normalization(path, weights, dataset)
+    if (temperature := float(temperature_of(model))) <= 0:
+        raise MnistryError(f"{path}: calibrate.temperature is {temperature:g}; expected above 0; run `dvc repro`")
     return Classifier(model.eval(), name, recipe, dataset, familiarity, began_with)
 
 

@@ -47,10 +47,11 @@ def looks_unfamiliar(classifier: Classifier, codes: np.ndarray) -> list[bool]:
     return unfamiliar
 
 
-def load_test_split(classifier: Classifier, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+def load_test_split(classifier: Classifier, folder: Path, advice: str = "") -> tuple[np.ndarray, np.ndarray]:
     """The test split's images and labels in `folder`, as `load_split` gives them.
 
-    Raises MnistryError where the classifier was trained on another dataset.
+    Raises MnistryError where the classifier was trained on another dataset. advice: what a user can do about it besides
+    running the pipeline.
     """
     try:
         info = load_info(folder)
@@ -59,6 +60,6 @@ def load_test_split(classifier: Classifier, folder: Path) -> tuple[np.ndarray, n
     if info != classifier.dataset:
         raise MnistryError(
             f"{folder}: {len(info.class_names)} classes of shape {info.shape}, {info.normalization.method}, are not "
-            f"what the classifier was trained on; run `dvc repro` or give its own dataset with --data FOLDER"
+            f"what the classifier was trained on; run `dvc repro`{advice}"
         )
     return load_split(folder, "test", info)

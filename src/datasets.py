@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from src.array_files import ARRAY_ERRORS, array_reason, read_npy
-from src.decoding import Decoding, check_shape
+from src.decoding import Content, Decoding, check_shape
 from src.errors import MnistryError
 from src.normalization import Normalization
 from src.outputs import require_room
@@ -25,7 +25,7 @@ class DatasetInfo:
     """What dataset.json holds.
 
     shape: (C, H, W). sha256: for each split, the digest of its images' codes followed by its labels. decoding: how
-    image files are brought to that shape.
+    image files are brought to that shape. content: what the images show, if it is known.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -35,6 +35,7 @@ class DatasetInfo:
     normalization: Normalization
     sha256: dict[str, str]
     decoding: Decoding = field(default_factory=Decoding)
+    content: Content | None = None
 
 
 def save_info(folder: Path, info: DatasetInfo) -> None:

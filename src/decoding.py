@@ -13,6 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from src.errors import MnistryError
+from src.signatures import describe_start
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO")
 """Without formats that are programs to be run, such as EPS."""
@@ -38,6 +39,10 @@ def check_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     if channels not in (1, 3) or min(height, width) < 1 or height * width > MOST_PIXELS:
         raise ValueError(f"images of shape {shape}")
     return shape
+
+
+Content = Literal["characters", "objects"]
+"""What images show, where it decides how they may be changed in training: a mirrored character may be another."""
 
 
 @dataclass(frozen=True)
@@ -138,14 +143,23 @@ def _opened(file: Path | IO[bytes], name: str) -> Iterator[Image.Image]:
             with Image.open(file, formats=FORMATS) as opened:
                 yield opened
     except UnidentifiedImageError:
-        raise MnistryError(
-            f"{name}: not an image that can be read; expected PNG, JPEG or another common format"
-        ) from None
+        looks = describe_start(_start(file))
+        expected = f"it is {looks}" if looks else "expected PNG, JPEG or another common format"
+        raise MnistryError(f"{name}: not an image that can be read; {expected}") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise MnistryError(f"{name}: more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink it first") from None
     except DECODER_ERRORS as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise MnistryError(f"{name}: {reason[:1].lower()}{reason[1:]}") from None
+
+
+def _start(file: Path | IO[bytes]) -> bytes:
+    """The file's first bytes."""
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            return opened.read(140)
+    file.seek(0)
+    return file.read(140)
 
 
 def _turned(image: Image.Image) -> Image.Image:

@@ -35,11 +35,19 @@ def predict_logits(model: nn.Module, batches: Iterable[Tensor], count: int) -> T
 def class_probabilities(model: nn.Module, batches: Iterable[Tensor], count: int) -> np.ndarray:
     """Each class's probability: float64, shape (count, K), each row adding up to 1; see `predict_logits`.
 
+    Raises MnistryError as `probabilities_of` does.
+    """
+    return probabilities_of(predict_logits(model, batches, count))
+
+
+def probabilities_of(logits: Tensor) -> np.ndarray:
+    """Each class's probability: float64, of the logits' shape (N, K), each row adding up to 1.
+
     Raises MnistryError where one is not a finite number: finite weights may still be so large that their sums aren't.
     """
-    probabilities = predict_logits(model, batches, count).double().softmax(1).cpu().numpy()
+    probabilities = logits.double().softmax(1).cpu().numpy()
     if not np.isfinite(probabilities).all():
         raise MnistryError(
             "the classifier's weights are too large to add up; train it again with a lower learning rate"
         )
-    return probabilities
+    return np.asarray(probabilities)

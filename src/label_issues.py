@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 
@@ -56,17 +55,17 @@ def choose_folds(runs: Sequence[Run]) -> Folds:
 
 def join_predictions(parts: Sequence[Predictions]) -> Predictions:
     """All folds' predictions, in the order of the images; raises MnistryError where folds share an image."""
-    columns: dict[str, Any] = {
-        field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Predictions)
-    }
-    order = np.argsort(columns["images"], kind="stable")
-    images = columns["images"][order]
+    joined = Predictions(
+        **{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Predictions)}
+    )
+    joined = joined.rows(np.argsort(joined.images, kind="stable"))
+    images = joined.images
     if (twice := images[1:][images[1:] == images[:-1]]).size:
         raise MnistryError(
             f"{twice.size:,} images, such as image {twice[0]}, are in two folds: those are of different datasets or "
             "versions of mnistry; run the experiments again"
         )
-    return Predictions(**{name: column[order] for name, column in columns.items()})
+    return joined
 
 
 def find_label_issues(predictions: Predictions) -> np.ndarray:
@@ -93,17 +92,25 @@ def class_thresholds(predictions: Predictions) -> dict[str, float]:
     return dict(zip(names, means.tolist(), strict=True))
 
 
-COLUMNS = ("image", "file", "label", "suggested", "probability_of_label", "probability_of_suggested")
+COLUMNS = ("file", "label", "given", "suggested", "probability_of_given", "probability_of_suggested", "image")
+"""Of a table to go through, which then takes the name corrected_labels.csv."""
 
 
-def issue_rows(predictions: Predictions, issues: np.ndarray) -> list[dict[str, str | float | int]]:
-    """A row of COLUMNS for each issue, in their order."""
+def issue_rows(
+    predictions: Predictions, issues: np.ndarray, label: str = "given"
+) -> list[dict[str, str | float | int]]:
+    """A row of COLUMNS for each issue, in their order.
+
+    label: what the column of that name has: given, suggested or none, which leaves the images out.
+    """
+    labels = {"given": predictions.actual, "suggested": predictions.predicted}
     columns = (
-        predictions.images.tolist(),
         predictions.files,
+        labels.get(label, np.full(len(predictions.files), "", dtype=object)),
         predictions.actual,
         predictions.predicted,
         predictions.probability_of_actual.tolist(),
         predictions.probability.tolist(),
+        predictions.images.tolist(),
     )
     return [dict(zip(COLUMNS, (column[i] for column in columns), strict=True)) for i in issues]

@@ -4,11 +4,28 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, ValidationInfo, model_validator
+from pydantic_core import CoreSchema, core_schema
 
 from src.errors import suggest
 from src.explanations import Expected, in_quotes, unquoted
 from src.yaml_files import Number, Section, Tuple, read_yaml
+
+AUTO = "auto"
+"""What suits the dataset, by src/recipes.py."""
+
+
+class OrAuto:
+    """Marks a value that may be written as `auto`, whatever its type: no recipe is trained before it is completed."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The value's own schema but for `auto`."""
+        return core_schema.no_info_wrap_validator_function(
+            lambda value, validate: AUTO if value == AUTO else validate(value),
+            handler(source),
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda value: value),
+        )
+
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
@@ -61,9 +78,9 @@ class Evaluate(Section):
 class Augment(Section):
     """How training images are changed at random."""
 
-    shift: Fraction
-    cutout: Fraction
-    flip: bool
+    shift: Annotated[Fraction, OrAuto()]
+    cutout: Annotated[Fraction, OrAuto()]
+    flip: Annotated[bool, OrAuto()]
     rotation: Annotated[Number, Field(ge=0, le=180)]
 
 
@@ -78,14 +95,14 @@ class Figures(Section):
 class Recipe(Section):
     """How a model is trained."""
 
-    epochs: Count
-    batch_size: Count
+    epochs: Annotated[Count, OrAuto()]
+    batch_size: Annotated[Count, OrAuto()]
     optimizer: Literal["sgd", "adam", "adamw"]
-    learning_rate: Positive
+    learning_rate: Annotated[Positive, OrAuto()]
     momentum: Fraction
     weight_decay: NonNegative
     schedule: Literal["constant", "one_cycle"]
-    label_smoothing: Fraction
+    label_smoothing: Annotated[Fraction, OrAuto()]
     augment: Augment
 
 
@@ -96,7 +113,7 @@ class Linear(Recipe):
 class MLP(Recipe):
     """Linear layers with leaky rectifiers between them."""
 
-    hidden_sizes: Sizes
+    hidden_sizes: Annotated[Sizes, OrAuto()]
     negative_slope: NonNegative
 
 
@@ -115,8 +132,22 @@ class ResNet(Recipe):
 
 
 BY_TRAINED: dict[str, dict[str, Any]] = {
-    "head": {"epochs": 30, "batch_size": 128, "optimizer": "adam", "learning_rate": 3e-3, "weight_decay": 0.2},
-    "all": {"epochs": 10, "batch_size": 32, "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 0.05},
+    "head": {
+        "epochs": 30,
+        "batch_size": 128,
+        "optimizer": "adam",
+        "learning_rate": 0.003,
+        "weight_decay": 0.2,
+        "image_size": 160,
+    },
+    "all": {
+        "epochs": 10,
+        "batch_size": 32,
+        "optimizer": "adamw",
+        "learning_rate": 0.001,
+        "weight_decay": 0.05,
+        "image_size": 160,
+    },
 }
 """What `auto` in the pretrained model's recipe means for each choice of `trained`; docs/log.md has the trials."""
 
@@ -135,18 +166,12 @@ def _can_augment(trained: str, info: ValidationInfo) -> str:
     return trained
 
 
-def _image_size(size: Any) -> Any:
-    if size == "auto" or (type(size) is int and 32 <= size <= 4096):
-        return size
-    raise ValueError("expected auto, or a number of pixels from 32 to 4096")
-
-
 class Pretrained(Recipe):
     """A backbone that was trained on other images, and a new head."""
 
     backbone: Annotated[str, Field(pattern=r"^[a-z0-9_.]+$"), Expected("the name of one of timm's image models")]
     trained: Annotated[Literal["head", "all"], AfterValidator(_can_augment)]
-    image_size: Annotated[Any, AfterValidator(_image_size)]
+    image_size: Annotated[int, Field(ge=32, le=4096)]
     backbone_rate: Annotated[Number, Field(gt=0, le=1)]
     weights: Annotated[str, Field(pattern=r"^(any|[0-9a-f]{64})$"), Expected("any, or a SHA-256 in hexadecimal")]
 
@@ -158,7 +183,8 @@ class Pretrained(Recipe):
     @property
     def of_head(self) -> "Pretrained":
         """The recipe by which the head alone is trained, also before the rest is."""
-        return self if self.trained == "head" else self.model_copy(update=BY_TRAINED["head"])
+        values = {name: value for name, value in BY_TRAINED["head"].items() if name != "image_size"}
+        return self if self.trained == "head" else self.model_copy(update=values)
 
 
 class Models(Section):
@@ -176,9 +202,13 @@ MODELS = tuple(Models.model_fields)
 
 
 def make_recipe(model: str, content: Any) -> Recipe:
-    """The recipe of the model `model` with the values in `content`; raises pydantic's ValidationError."""
-    recipe: type[Recipe] = Models.__annotations__[model]
-    return recipe.model_validate(content)
+    """The recipe of the model `model` with the values in `content`; raises ValueError where it can't be trained by."""
+    kind: type[Recipe] = Models.__annotations__[model]
+    recipe = kind.model_validate(content)
+    for name, value in (*recipe, *recipe.augment):
+        if value == AUTO:
+            raise ValueError(f"{name} is {AUTO}")
+    return recipe
 
 
 def _model_name(name: Any) -> Any:

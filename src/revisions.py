@@ -31,6 +31,11 @@ class Revision:
                 f"{name}: {error}; expected a Git revision, the name of an experiment (`dvc exp list`), or {WORKSPACE}"
             ) from None
 
+    @property
+    def sha(self) -> str:
+        """The commit that the name means; of the workspace, `workspace`."""
+        return str(self._files.repo.get_rev())
+
     def open(self, path: str) -> Any:
         """The file, open for reading bytes; raises MnistryError where the revision or DVC's cache doesn't have it."""
         try:
@@ -62,15 +67,26 @@ class Revision:
     @property
     def dataset(self) -> str:
         """The folder of the normalized dataset that its dvc.lock says evaluate read; raises MnistryError."""
-        stages = yaml.safe_load(self.read_text("dvc.lock")).get("stages", {})
-        for entry in stages.get("evaluate", {}).get("deps", []):
+        for entry in self._stages().get("evaluate", {}).get("deps", []):
             if PurePosixPath(entry["path"]).parent.name == "normalized":
                 return str(entry["path"])
         raise MnistryError(f"{self.name}: its dvc.lock doesn't say what evaluate read; run `dvc repro`")
 
-    def split_sha256(self, split: str = "test") -> str | None:
-        """The digest of the split's codes and labels; None where dataset.json is not in DVC's cache."""
+    def _stages(self) -> dict[str, Any]:
+        """What its dvc.lock says of each stage."""
+        stages: dict[str, Any] = yaml.safe_load(self.read_text("dvc.lock")).get("stages", {})
+        return stages
+
+    @property
+    def held_out_of(self) -> str:
+        """The split that the images of its validation.csv are of: the source's own validation split, or `train`."""
+        params = self._stages().get("train", {}).get("params", {})
+        folds = any(section.get("train", {}).get("folds") for section in params.values())
+        return "validation" if "validation" in self.sha256() and not folds else "train"
+
+    def sha256(self) -> dict[str, str]:
+        """For each split, the digest of its codes and labels; none where dataset.json is not in DVC's cache."""
         try:
-            return str(json.loads(self.read_text(f"{self.dataset}/dataset.json"))["sha256"][split])
+            return dict(json.loads(self.read_text(f"{self.dataset}/dataset.json"))["sha256"])
         except (MnistryError, ValueError, KeyError):
-            return None
+            return {}

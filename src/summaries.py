@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ LOWER_IS_BETTER = ("loss", "ece", "errors")
 """How the names of such metrics end."""
 FRACTIONS = ("accuracy", "_f1")
 """How the names of metrics end that are shown in percent."""
+VALIDATION = "validation_"
+"""How the names of metrics begin that are of images held out of training."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of the same commit and settings, and the values of one metric, by seed and fold."""
+    """Runs of the same commit and settings, and the values of one metric, by seed and fold.
+
+    held_out: see `held_out_per_trained`.
+    """
 
     runs: Sequence[Run]
     values: Mapping[tuple[Any, ...], float]
     name: str = ""
+    held_out: float = 0
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -82,10 +88,8 @@ class Group:
     @property
     def interval(self) -> tuple[float, float] | None:
         """The mean's 95 % interval, Student's; None of a single run."""
-        if self.deviation is None:
-            return None
-        half = float(stats.t.ppf(0.975, len(self.values) - 1)) * self.deviation / np.sqrt(len(self.values))
-        return self.mean - half, self.mean + half
+        values = list(self.values.values())
+        return None if len(values) < 2 else mean_interval(np.array(values), self.held_out)
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class MeanDifference:
-    """One group's mean minus another's, with its 95 % interval; `paired` by seed, or else Welch's."""
+    """One group's mean minus another's, with its 95 % interval; `paired` by seed and fold, or else Welch's."""
 
     value: float
     low: float
@@ -136,18 +140,19 @@ def summarize(runs: Sequence[Run], metric: str) -> list[Summary]:
             said.append(f"{run.name} has no {metric.split(':')[-1]}")
             continue
         key = repr((run.commit, sorted(run.settings.items())))
-        group = groups.setdefault(key, Group([], {}))
+        group = groups.setdefault(key, Group([], {}, held_out=held_out_per_trained(run, metric)))
         if run.repeat in group.values:
             twin = next(each for each in group.runs if each.repeat == run.repeat)
             said.append(f"{run.name} has the params of {twin.name}, which is counted")
             continue
-        groups[key] = Group([*group.runs, run], {**group.values, run.repeat: run.metrics[metric]})
+        groups[key] = replace(group, runs=[*group.runs, run], values={**group.values, run.repeat: run.metrics[metric]})
     sign = 1 if lower_is_better(metric) else -1
     summaries = []
     for dataset in sorted(left_out):
         own = [group for group in groups.values() if group.runs and group.dataset == dataset]
         ranked = sorted(named(own), key=lambda group: sign * group.mean)
-        summaries.append(Summary(metric, ranked, left_out[dataset]))
+        missing = missing_folds(ranked) if of_validation(metric) else []
+        summaries.append(Summary(metric, ranked, [*left_out[dataset], *missing]))
     return summaries
 
 
@@ -156,7 +161,7 @@ def named(groups: Sequence[Group]) -> list[Group]:
 
     Settings of a model are compared among the groups that trained it.
     """
-    return [Group(group.runs, group.values, _name(group, groups)) for group in groups]
+    return [replace(group, name=_name(group, groups)) for group in groups]
 
 
 def _name(group: Group, groups: Sequence[Group]) -> str:
@@ -173,27 +178,79 @@ def _name(group: Group, groups: Sequence[Group]) -> str:
     return " ".join(parts) or "all runs"
 
 
-def mean_difference(group: Group, best: Group) -> MeanDifference | None:
-    """The group's mean minus the best's; None where one has a single run.
+def of_validation(metric: str) -> bool:
+    """Whether the metric is of images that were held out of training, on which choices are made."""
+    return metric.rpartition(":")[2].startswith(VALIDATION)
 
-    Where both have the same seeds and folds, the differences of each seed are averaged (Student's interval for pairs);
-    otherwise Welch's interval, for unequal variances. B. L. Welch, The generalization of Student's problem when several
-    different population variances are involved, Biometrika 34 (1947).
+
+def held_out_per_trained(run: Run, metric: str) -> float:
+    """How many images were held out for each one trained on, where another seed or fold holds out others.
+
+    0 for other metrics than those of validation images, and where the source has validation images of its own.
     """
-    if min(len(group.values), len(best.values)) < 2:
-        return None
+    if not of_validation(metric):
+        return 0
+    if folds := int(run.params.get("train.folds", 0)):
+        return 1 / (folds - 1)
+    fraction = float(run.params.get("train.validation_fraction", 0))
+    return 0 if "metrics/dataset.json:validation_images" in run.metrics else fraction / (1 - fraction)
+
+
+def missing_folds(groups: Sequence[Group]) -> list[str]:
+    """For each group and seed with folds, those that have no run, in words."""
+    lines = []
+    for group in groups:
+        folds = int(group.settings.get("train.folds", 0))
+        for seed in sorted({seed for seed, _ in group.values}) if folds else ():
+            missing = [str(fold) for fold in range(folds) if (seed, fold) not in group.values]
+            if missing:
+                lines.append(f"{group.name}, seed {seed}: of {folds} folds, {', '.join(missing)} without a run")
+    return lines
+
+
+def mean_difference(group: Group, best: Group) -> MeanDifference | None:
+    """The group's mean minus the best's; None where one has a single run, or other images were held out.
+
+    Where both have the same seeds and folds, the differences of each seed are averaged (`mean_interval`); otherwise
+    Welch's interval, for unequal variances. B. L. Welch, The generalization of Student's problem when several different
+    population variances are involved, Biometrika 34 (1947).
+    """
     paired = group.values.keys() == best.values.keys()
+    if min(len(group.values), len(best.values)) < 2 or not same_images(group, best):
+        return None
     ours = np.array(list(group.values.values()))
     theirs = np.array([best.values[key] for key in group.values] if paired else list(best.values.values()))
     value = float(ours.mean() - theirs.mean())
-    if np.ptp(ours - theirs) == 0 if paired else np.ptp(ours) == np.ptp(theirs) == 0:
+    if paired:
+        return MeanDifference(value, *mean_interval(ours - theirs, group.held_out), paired)
+    if np.ptp(ours) == np.ptp(theirs) == 0:
         return MeanDifference(value, value, value, paired)
     with warnings.catch_warnings():
         # Nearly equal values: SciPy warns that their variance has few digits.
         warnings.simplefilter("ignore", RuntimeWarning)
-        result = stats.ttest_rel(ours, theirs) if paired else stats.ttest_ind(ours, theirs, equal_var=False)
-    interval = result.confidence_interval(0.95)
+        interval = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
     return MeanDifference(value, float(interval.low), float(interval.high), paired)
+
+
+def same_images(group: Group, best: Group) -> bool:
+    """Whether both metrics are of the same images: not where seeds and folds that differ held out others."""
+    if group.held_out == best.held_out == 0:
+        return True
+    return group.held_out == best.held_out and group.values.keys() == best.values.keys()
+
+
+def mean_interval(values: np.ndarray, held_out: float) -> tuple[float, float]:
+    """The 95 % interval of the mean of two or more values, Student's, corrected for images that runs share.
+
+    held_out: how many images were held out for each one trained on, where each run held out others: the training sets
+    then overlap, the values are correlated, and their variance is not divided by their number n, but multiplied with
+    1/n + held_out. 0 for values of the same images. C. Nadeau and Y. Bengio, Inference for the generalization error,
+    Machine Learning 52 (2003); for folds of several seeds, R. Bouckaert and E. Frank, Evaluating the replicability of
+    significance tests for comparing learning algorithms, PAKDD 2004.
+    """
+    count = len(values)
+    half = float(stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) * np.sqrt(1 / count + held_out))
+    return float(values.mean()) - half, float(values.mean()) + half
 
 
 def scale(metric: str) -> int:
@@ -225,9 +282,22 @@ def difference_words(group: Group, best: Group, metric: str) -> str:
     digits = 2 if factor == 100 else 4
     difference = mean_difference(group, best)
     if difference is None:
-        return f"{(group.mean - best.mean) * factor:+.{digits}f} (a single run)"
+        reason = "a single run" if same_images(group, best) else "other images held out"
+        return f"{(group.mean - best.mean) * factor:+.{digits}f} ({reason})"
     low, high = difference.low * factor, difference.high * factor
     return f"{difference.value * factor:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+
+
+def choice_note(summary: Summary) -> str | None:
+    """What to say of a choice made on validation images; None where the metric is of others."""
+    if not of_validation(summary.metric):
+        return None
+    best, test = summary.groups[0], "metrics/test.json:accuracy"
+    note = f"chosen on validation images, of which the best of {len(summary.groups)} is a little flattered"
+    if len(summary.groups) == 1:
+        note = "of validation images"
+    values = {run.repeat: run.metrics[test] for run in best.runs if test in run.metrics}
+    return f"{note}; test accuracy of {best.name}: {spread(Group(best.runs, values), test)} %" if values else note
 
 
 def markdown_table(summaries: Sequence[Summary]) -> list[str]:

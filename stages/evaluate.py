@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from src.calibration import without_temperature
 from src.checkpoints import load_classifier
 from src.classification import load_test_split
 from src.csv_files import significant, write_csv
@@ -14,6 +15,7 @@ from src.datasets import load_files, load_labels
 from src.devices import choose_device, describe_device, place
 from src.evaluation import Evaluation, class_rows, confusion_rows, evaluate_predictions, summary_metrics
 from src.inference import class_probabilities
+from src.models import temperature_of
 from src.outputs import whole_folder
 from src.params import read_params
 from src.plots.base import save_all
@@ -40,10 +42,12 @@ def main(
     batches = torch.from_numpy(images).split(size)
     bar = tqdm(batches, desc="evaluate", unit="image", unit_scale=size, disable=None, dynamic_ncols=True)
     probabilities = class_probabilities(place(loaded.model, device), bar, len(images))
-    evaluation = evaluate_predictions(labels, probabilities, loaded.dataset.class_names)
-    summary = write_metrics(evaluation, load_labels(normalized, "train", loaded.dataset), metrics)
-    files = load_files(normalized, "test", len(labels))
     names = loaded.dataset.class_names
+    evaluation = evaluate_predictions(labels, probabilities, names)
+    temperature = float(temperature_of(loaded.model))
+    uncalibrated = evaluate_predictions(labels, without_temperature(probabilities, temperature), names)
+    summary = write_metrics(evaluation, uncalibrated, load_labels(normalized, "train", loaded.dataset), metrics)
+    files = load_files(normalized, "test", len(labels))
     write_predictions(predictions_csv, range(len(files)), files, labels, probabilities, names)
     with whole_folder(figures) as folder:
         save_all(result_figures(evaluation, images, files, read_history(history_csv), params.figures), folder)
@@ -56,10 +60,13 @@ def main(
     )
 
 
-def write_metrics(evaluation: Evaluation, train_labels: np.ndarray, folder: Path) -> dict[str, float | int]:
-    """Write test.json and the CSVs; returns what is in test.json."""
-    summary = summary_metrics(evaluation, train_labels)
-    summary |= {name: significant(summary[name]) for name in ("log_loss", "ece")}
+def write_metrics(
+    evaluation: Evaluation, uncalibrated: Evaluation, train_labels: np.ndarray, folder: Path
+) -> dict[str, float | int]:
+    """Write test.json and the CSVs; returns what is in test.json. uncalibrated: with no temperature."""
+    summary, before = (summary_metrics(each, train_labels) for each in (evaluation, uncalibrated))
+    for name in ("log_loss", "ece"):
+        summary |= {name: significant(summary[name]), f"{name}_uncalibrated": significant(before[name])}
     write_json(folder / "test.json", summary)
     write_csv(folder / "confusion.csv", confusion_rows(evaluation))
     write_csv(folder / "classes.csv", class_rows(evaluation))

@@ -13,6 +13,8 @@ from src.params import read_params
 from src.plots.base import save, save_all
 from src.plots.dataset import dataset_figures, suspicious_pairs
 from src.sources import open_source
+from src.sources.corrections import correct
+from src.sources.listing import CORRECTIONS
 from stages import log, run_stage, write_json
 
 CHUNK_BYTES = 16 << 20
@@ -24,7 +26,9 @@ def main(raw: Path, normalized: Path, dataset_json: Path, figures: Path) -> None
     """Fill the folder `normalized` from the files in `raw`; say what is in it in `dataset_json` and `figures`."""
     params = read_params()
     with whole_folder(normalized) as folder, tempfile.TemporaryDirectory(dir=folder) as scratch:
-        with open_source(raw).read(Path(scratch)) as dataset:
+        with open_source(raw).read(Path(scratch)) as source:
+            corrected = correct(source, raw)
+            dataset = corrected.dataset
             sha256: dict[str, str] = {}
             for name, split in dataset.splits.items():
                 sha256[name] = write_split(folder, name, split.chunks, split.labels, dataset.shape)
@@ -33,9 +37,13 @@ def main(raw: Path, normalized: Path, dataset_json: Path, figures: Path) -> None
         labels = {str(name): split.labels for name, split in dataset.splits.items()}
         files = {str(name): split.files for name, split in dataset.splits.items()}
         normalization = fit_normalization(params.normalize.method, chunks_of(images["train"]), dataset.shape[0])
-        save_info(folder, DatasetInfo(dataset.class_names, dataset.shape, normalization, sha256, dataset.decoding))
+        save_info(
+            folder,
+            DatasetInfo(dataset.class_names, dataset.shape, normalization, sha256, dataset.decoding, dataset.content),
+        )
         inspection = inspect_dataset(images, labels, dataset.class_names)
-        write_json(dataset_json, inspection.metrics())
+        corrections = {"corrected_labels": corrected.labels, "removed_images": corrected.removed}
+        write_json(dataset_json, inspection.metrics() | corrections)
         with whole_folder(figures) as drawn:
             save_all(dataset_figures(images["train"], labels, dataset.class_names, params.figures), drawn)
             if pairs := inspection.across_splits + inspection.two_labels:
@@ -43,6 +51,8 @@ def main(raw: Path, normalized: Path, dataset_json: Path, figures: Path) -> None
                     suspicious_pairs(images, labels, files, pairs, dataset.class_names), drawn / "suspicious_pairs.png"
                 )
         log_row(images["train"][:1], normalization)
+    if any(corrections.values()):
+        log(f"{CORRECTIONS}: labels corrected: {corrected.labels}, images left out: {corrected.removed}")
     for warning in inspection.warnings(files):
         log(f"warning: {warning}")
     log(

@@ -10,24 +10,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from src.augmentation import make_augmentation
 from src.batches import Subset, load_subsets, steps_per_epoch, validation_split
+from src.calibration import MISTAKES, fit_temperature
 from src.checkpoints import Classifier, save_classifier
 from src.csv_files import significant
 from src.datasets import DatasetInfo, load_files, load_info
 from src.devices import arithmetic, choose_device, choose_precision, describe_device, place
 from src.errors import MnistryError, describe_error
 from src.familiarity import Familiarity, choose_references, fit_familiarity
-from src.inference import BATCH_SIZE, class_probabilities
+from src.inference import BATCH_SIZE, predict_logits, probabilities_of
 from src.memory import require_room_for_batches, require_room_for_weights
-from src.models import build_model, count_parameters
+from src.models import build_model, count_parameters, temperature_of
 from src.outputs import check_room
 from src.params import Params, Pretrained, Recipe, Train, read_params
 from src.predictions import write_predictions
 from src.progress import Epoch
+from src.recipes import Facts, complete_params, describe_recipe
 from src.resuming import Checkpoint, loaded_code, open_checkpoint, training_key
 from src.runtime import prepare_process
 from src.training import DivergedError, balanced_weights, fit, learns_from_one_image
@@ -50,11 +52,14 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     device = choose_device(params.device)
     prepare_process()
     torch.manual_seed(params.seed)
-    dataset, recipe = load_info(normalized), params.recipe
+    dataset = load_info(normalized)
+    train, validation = load_subsets(normalized, dataset, params.train, params.seed, device)
+    written = params.recipe
+    params = complete_params(params, Facts.of(dataset, len(train)))
+    recipe = params.recipe
     require_room_for_weights(params.model, recipe, dataset, device)
     model = place(build_model(params.model, recipe, dataset), device)
     precision = choose_precision(params.train.precision, device, model)
-    train, validation = load_subsets(normalized, dataset, params.train, params.seed, device)
     log(
         f"{params.model}: {count_parameters(model):,} parameters on {describe_device(device)} "
         f"in {str(precision).removeprefix('torch.')}, {len(train)} training and {len(validation)} validation images"
@@ -62,6 +67,7 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     )
     machine = arithmetic(device, precision)
     log(f"the same bytes come again with {', '.join(f'{name} {value}' for name, value in machine.items())}")
+    log(f"recipe: {describe_recipe(recipe, written)}")
     batch_size = min(recipe.batch_size, len(train))
     log(f"batches of images {(batch_size, *dataset.shape)} and labels {(batch_size,)}")
     refuse_batches_of_one(params.model, model, train, recipe.batch_size)
@@ -96,10 +102,11 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
         history = write_history(epochs, checkpoint.epochs, recipe.epochs, history_csv)
         if warning := worse_than_untrained(history, params, len(dataset.class_names)):
             log(f"warning: {warning}")
+        probabilities = calibrate(model, validation)
         save_classifier(classifier, Classifier(model, params.model, recipe, dataset, familiarity_of(train), weights))
-        write_json(train_json, train_metrics(history, count_parameters(model)))
+        write_json(train_json, train_metrics(history, model))
         files = load_files(normalized, validation_split(dataset, params.train), len(validation.labels))
-        predict_validation(model, validation, files, dataset, validation_csv)
+        write_validation(validation_csv, validation, files, dataset, probabilities)
     checkpoint.remove()
 
 
@@ -151,17 +158,39 @@ def familiarity_of(train: Subset) -> Familiarity | None:
     return fit_familiarity(images.cpu().numpy())
 
 
-def predict_validation(
-    model: nn.Module, validation: Subset, files: Sequence[str], dataset: DatasetInfo, path: Path
+def calibrate(model: nn.Module, validation: Subset) -> np.ndarray:
+    """Set the model's temperature, or say why there is none; its probabilities for the validation images.
+
+    They are float64 of shape (N, K); none of none.
+    """
+    temperature = temperature_of(model)
+    # Of a training that was kept after its end, it may be set already.
+    temperature.fill_(1)
+    batches = (images for images, _ in validation.gather(validation.indices, BATCH_SIZE))
+    logits = predict_logits(model, batches, len(validation))
+    fitted = fit_temperature(logits, held_out_labels(validation)) if len(validation) else None
+    if fitted is None:
+        log(f"probabilities are not calibrated: that takes {MISTAKES} mistakes on validation images; here are fewer")
+    else:
+        temperature.fill_(fitted)
+        log(f"temperature {fitted:.4g}, fitted on {len(validation)} validation images, calibrates the probabilities")
+    return probabilities_of(logits / temperature)
+
+
+def held_out_labels(validation: Subset) -> Tensor:
+    """Of the images that were held out, int64 of shape (N,), on the CPU."""
+    return validation.labels.cpu()[validation.indices]
+
+
+def write_validation(
+    path: Path, validation: Subset, files: Sequence[str], dataset: DatasetInfo, probabilities: np.ndarray
 ) -> None:
     """Write the trained model's predictions for the validation images, if any.
 
     files: what the images of the split are called that they are of.
     """
-    batches = (images for images, _ in validation.gather(validation.indices, BATCH_SIZE))
-    probabilities = class_probabilities(model, batches, len(validation))
-    labels = validation.labels.cpu()[validation.indices].numpy()
-    write_predictions(path, validation.indices.numpy(), files, labels, probabilities, dataset.class_names)
+    labels, indices = held_out_labels(validation).numpy(), validation.indices.numpy()
+    write_predictions(path, indices, files, labels, probabilities, dataset.class_names)
 
 
 def key_inputs(params: Params, dataset: DatasetInfo, machine: Mapping[str, str]) -> dict[str, Any]:
@@ -239,11 +268,12 @@ def worse_than_untrained(history: Sequence[Epoch], params: Params, num_classes: 
     return None
 
 
-def train_metrics(history: Sequence[Epoch], parameters: int) -> dict[str, float]:
+def train_metrics(history: Sequence[Epoch], model: nn.Module) -> dict[str, float]:
     """What train.json holds; untrained_loss: of the first batch, before the weights changed."""
-    counts = {"epochs": history[-1].number, "parameters": parameters}
+    counts = {"epochs": history[-1].number, "parameters": count_parameters(model)}
     losses = {"untrained_loss": significant(history[0].first_loss)} | epoch_metrics(history[-1])
-    return counts | {name: value for name, value in losses.items() if value is not None}
+    metrics = counts | {name: value for name, value in losses.items() if value is not None}
+    return metrics | {"temperature": significant(float(temperature_of(model)))}
 
 
 def hints(params: Params, labels: np.ndarray, class_names: Sequence[str]) -> Iterator[str]:

@@ -13,6 +13,7 @@ import yaml
 from src.datasets import DatasetInfo
 from src.normalization import Method, normalization_of
 from src.params import Params
+from src.recipes import Facts, complete
 
 PROJECT = Path(__file__).parent.parent
 
@@ -62,9 +63,11 @@ def default_params() -> dict:
 
 @pytest.fixture
 def params(default_params: dict) -> Params:
-    """params.yaml as the stages read it, but for the pretrained model's larger images."""
+    """params.yaml's, each recipe completed as for MNIST; the pretrained model gets small images."""
     default_params["models"]["pretrained"]["image_size"] = 32
-    return Params.model_validate(default_params)
+    params, facts = Params.model_validate(default_params), Facts(57_000, "characters")
+    recipes = {name: complete(name, recipe, facts) for name, recipe in params.models}
+    return params.model_copy(update={"models": params.models.model_copy(update=recipes)})
 
 
 @pytest.fixture

@@ -121,11 +121,11 @@ def test_file_listed_twice_alike_is_a_warning(folder, capsys):
         ),
         (
             {"labels.csv": "file,cat,dog\n" + "a.png,1,0\nb.png,0,1\n", "a.png": png(), "b.png": png()},
-            "labels.csv: columns cat, dog have one 1 per row; expected one column, label, with the one class",
+            "labels.csv: columns cat, dog have one 1 or True per row; expected one column, label, with the one class",
         ),
         (
             {"labels.csv": "file,cat,dog\n" + "a.png,1,0\nb.png,1,1\n", "a.png": png(), "b.png": png()},
-            "labels.csv: columns cat, dog have 0 and 1 alone; expected one column, label, with the one class",
+            "labels.csv: columns cat, dog have 0 and 1, or True and False, alone; expected one column, label",
         ),
         (
             {"train.csv": "a.png,a\nb.png,b\n", "val.csv": "a.png,a\nb.png,b\n", "a.png": png(), "b.png": png()},
@@ -137,7 +137,7 @@ def test_file_listed_twice_alike_is_a_warning(folder, capsys):
         ),
         (
             {"labels.csv": "a.png,x\nb.png,x|y\nc.png,x;z\n"} | {f"{name}.png": png() for name in "abc"},
-            "labels.csv:2: several labels in one cell, 'x|y'; expected one class per image (2 rows with",
+            "labels.csv:2: several labels in one cell, 'x|y'; expected one class per image; if it is one class,",
         ),
         (
             {"labels.csv": "a.png,['x']\nb.png,\"['y', 'z']\"\n"} | {f"{name}.png": png() for name in "ab"},
@@ -478,3 +478,30 @@ def test_folders_that_are_not_there_are_no_contradiction(folder):
     splits = load(folder)[2]
     assert all(grey % 2 == label for images, labels in splits.values()
                for grey, label in zip(greys(images), labels, strict=True))  # fmt: skip
+
+
+def test_columns_of_true_and_false_are_refused_by_name(folder):
+    """As pandas writes one column per class."""
+    put_images(folder, 4)
+    put(folder, "labels.csv", "file,cat,dog\n" + "".join(f"{i}.png,{i % 2 == 0},{i % 2 == 1}\n" for i in range(4)))
+    assert "labels.csv: columns cat, dog have one 1 or True per row" in problems_of(folder)
+
+
+def test_column_of_captions_is_not_taken_for_the_label(folder):
+    """Hugging Face's metadata.csv may describe each image; label_column says that it is the label all the same."""
+    put_images(folder, 6)
+    put(folder, "metadata.csv", "file_name,text\n" + "".join(f"{i}.png,A sheep {i}\n" for i in range(6)))
+    expected = "metadata.csv: column 'text' is different in all rows, so it is no class; name the label in source.yaml"
+    assert expected in problems_of(folder)
+
+
+def test_label_of_two_words_can_be_listed_as_a_class(folder):
+    """Next to each of the words, it might be two labels: the message says how to say that it isn't."""
+    names = ["red", "apple", "red apple"]
+    put_images(folder, 12)
+    put(folder, "labels.csv", "file,label\n" + "".join(f"{i}.png,{names[i % 3]}\n" for i in range(12)))
+    message = problems_of(folder)
+    assert "several labels in one cell, 'red apple'; expected one class per image" in message
+    assert "if it is one class, list all of them under class_names in source.yaml" in message
+    put(folder, "source.yaml", "class_names: [red, apple, red apple]")
+    assert load(folder)[0] == ("red", "apple", "red apple")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from src.sources import archives
 from src.sources.arrays import find_array_files
-from tests.image_files import greys, load, problems_of, put
+from tests.image_files import greys, load, png, problems_of, put
 
 SIDE = 6
 IMAGES = {
@@ -258,10 +258,37 @@ def test_cut_off_idx_file_is_named(folder):
 
 
 def test_pixels_next_to_image_files_are_two_layouts(folder):
-    """One of them would be left out."""
+    """Unless source.yaml leaves one of them out, which the message says how to do."""
     as_folders(folder)
     as_keras(folder)
-    assert "two layouts at once: mnist.npz with pixels, and image files; keep one of them" in problems_of(folder)
+    expected = (
+        "two layouts at once: mnist.npz with pixels, and image files; in source.yaml, exclude: [mnist.npz] takes the "
+        "images, exclude: [test, train] the pixels"
+    )
+    assert expected in problems_of(folder)
+    put(folder, "source.yaml", "exclude: [test, train]")
+    assert load(folder)[2]["train"][1] == LABELS["train"].tolist()
+
+
+def test_sample_images_next_to_labelled_pixels_are_passed_over(folder, capsys):
+    """Kaggle's sign-language MNIST comes with images of all signs together."""
+    as_keras(folder)
+    put(folder, "amer_sign2.png", png(9))
+    assert load(folder)[2]["train"][1] == LABELS["train"].tolist()
+    assert "note: amer_sign2.png: no labels, next to mnist.npz, with labels and pixels; passed over" in (
+        capsys.readouterr().out
+    )
+
+
+def test_several_arrays_for_a_split_are_refused_with_what_leaves_one_out(folder):
+    """Kaggle's FashionMNIST has the same images as CSV and as IDX."""
+    as_keras(folder)
+    put(folder, "train.csv", pixel_csv(IMAGES["train"], LABELS["train"]))
+    message = problems_of(folder)
+    assert "several arrays for one split; keep one of them, or name the others in source.yaml" in message
+    assert "exclude: [train.csv]" in message
+    put(folder, "source.yaml", "exclude: ['*.csv']")
+    assert load(folder)[2]["train"][1] == LABELS["train"].tolist()
 
 
 def test_npz_that_grows_a_thousandfold_is_refused(folder, monkeypatch):
@@ -423,3 +450,36 @@ def test_an_empty_or_black_split_has_no_scale(folder):
     squares, empty = RAMPS.reshape(8, 4, 4), np.zeros((0, 4, 4))
     np.savez(folder / "data.npz", x_train=squares, y_train=ALTERNATING, x_test=empty, y_test=np.zeros(0, np.int64))
     load(folder, "again")
+
+
+@pytest.mark.parametrize(("separator", "suffix"), [(";", "csv"), ("\t", "csv"), ("\t", "tsv"), ("|", "csv")])
+@pytest.mark.parametrize("header", [True, False])
+def test_tables_of_pixels_with_other_separators(folder, separator, suffix, header):
+    """As for tables of file names."""
+    for split in IMAGES:
+        table = pixel_csv(IMAGES[split], LABELS[split], header)
+        put(folder, f"{split}.{suffix}", table.replace(",", separator))
+    splits = load(folder)[2]
+    for split, (images, labels) in splits.items():
+        assert (images[:, 0] == IMAGES[split]).all()
+        assert labels == LABELS[split].tolist()
+
+
+def test_two_columns_of_splits_in_a_table_of_pixels_are_refused(folder):
+    """The first was taken in silence."""
+    head, *rows = pixel_csv(IMAGES["train"], LABELS["train"]).splitlines()
+    put(folder, "all.csv", "\n".join([f"split,usage,{head}", *(f"train,Training,{row}" for row in rows)]))
+    assert "all.csv:1: columns split and usage may each be the split; rename all but one" in problems_of(folder)
+
+
+def test_idx_files_in_a_folder_each(folder):
+    """As Kaggle unzips them; sample images at the top don't matter."""
+    for name, split in (("train", "train"), ("t10k", "test")):
+        for what, array in (("images-idx3", IMAGES[split]), ("labels-idx1", LABELS[split])):
+            file = f"{name}-{what}-ubyte"
+            put(folder, f"{file}/{file}", idx(array, compress=False))
+    put(folder, "sample.png", png(9))
+    splits = load(folder)[2]
+    for split, (images, labels) in splits.items():
+        assert (images[:, 0] == IMAGES[split]).all()
+        assert labels == LABELS[split].tolist()

@@ -11,6 +11,7 @@ from src.comparison import (
     bootstrap_differences,
     compare_predictions,
     describe_mismatch,
+    in_both,
     macro_f1,
     mcnemar_test,
     read_predictions,
@@ -75,18 +76,16 @@ def test_macro_f1_and_log_loss_are_scikit_learns():
     assert losses.mean() == pytest.approx(metrics.log_loss(labels, probabilities, labels=range(3)))
 
 
-def test_bootstrap_interval_is_the_normal_ones_for_a_mean():
-    """Of many images, log loss's interval is mean ± 1.96 standard errors; the same seed gives the same numbers."""
+def test_bootstrap_interval_is_students_for_a_mean():
+    """Of 20 images, log loss's interval is mean ± 2.093 standard errors; the same seed gives the same numbers."""
     generator = np.random.default_rng(1)
-    first, second = (
-        predictions("a" * 2000, "a" * 2000, of_actual=generator.uniform(low, 1, 2000)) for low in (0.2, 0.3)
-    )
+    first, second = (predictions("a" * 20, "a" * 20, of_actual=generator.uniform(low, 1, 20)) for low in (0.2, 0.3))
     log_loss, f1 = bootstrap_differences(first, second, seed=0)
     losses = second.losses - first.losses
     error = losses.std() / np.sqrt(len(losses))
     assert log_loss.value == pytest.approx(losses.mean())
-    assert (log_loss.low + log_loss.high) / 2 == pytest.approx(losses.mean(), 0.01)
-    assert log_loss.high - log_loss.low == pytest.approx(2 * 1.96 * error, 0.05)
+    assert (log_loss.low + log_loss.high) / 2 == pytest.approx(losses.mean())
+    assert log_loss.high - log_loss.low == pytest.approx(2 * 2.093 * error, 0.03)
     assert (f1.first, f1.second, f1.low, f1.high) == (1, 1, 0, 0)
     assert bootstrap_differences(first, second, seed=0)[0] == log_loss
     assert bootstrap_differences(first, second, seed=1)[0] != log_loss
@@ -105,7 +104,7 @@ def test_images_are_compared_pair_by_pair():
     comparison = compare_predictions(second, predictions("a" * 100, "a" * 9 + "b" + "a" * 89 + "b"))
     assert verdict(comparison, "main", "cnn").endswith("as accurate as main; 2 images are right in one alone; "
                                                       "this could be chance, p = 1")  # fmt: skip
-    assert verdict(compare_predictions(first, first), "a", "b") == "b and a are right on the same 100 images"
+    assert verdict(compare_predictions(first, first), "a", "b") == "b and a are right on the same of 100 test images"
 
 
 @pytest.mark.parametrize(
@@ -120,6 +119,21 @@ def test_other_test_images_are_described(other, words):
     """Their number, or their labels; other predictions are no difference."""
     ours = predictions("abaa" if words and "labels" in words else "abab", "aaaa")
     assert describe_mismatch(ours, other) == words
+
+
+def test_images_that_both_held_out_are_paired_by_their_files():
+    """In the first's order, whatever their index in another split; none where they share none."""
+    first = replace(predictions("abcd", "abcc"), images=np.array([3, 5, 8, 9]))
+    second = replace(predictions("cbx", "cax"), files=np.array(["2.png", "1.png", "9.png"], dtype=object))
+    ours, theirs = in_both(first, second)
+    assert ours.files.tolist() == theirs.files.tolist() == ["1.png", "2.png"]
+    assert (ours.predicted.tolist(), theirs.predicted.tolist()) == (["b", "c"], ["a", "c"])
+    assert ours.images.tolist() == [5, 8]
+    assert len(in_both(first, second.rows(np.array([2])))[0].files) == 0
+    comparison = compare_predictions(ours, theirs)
+    assert verdict(comparison, "main", "cnn", "validation").startswith(
+        "cnn is 50.00 points worse than main on validation images; 1 image is right in one alone"
+    )
 
 
 def test_other_files_are_described():
@@ -140,6 +154,7 @@ def test_what_is_no_predictions_csv_is_refused():
     for text, words in (
         ("image,actual\n0,1\n", "HEAD: expected rows of image, file"),
         (f"{header}\n0,a,x,y,?,1\n", "'?'"),
+        (f"{header}\n", "HEAD: no images were held out; set train.validation_fraction"),
     ):
         with pytest.raises(MnistryError, match=words.replace("?", r"\?")):
             read_predictions(text, "HEAD")
@@ -150,10 +165,12 @@ def test_disagreements_begin_with_those_that_one_alone_gets_right(tmp_path):
     first = predictions("aaaa", "baba")
     second = predictions("aaaa", "caab")
     assert disagreements(first, second).tolist() == [2, 3, 0]
-    figure = disagreements_figure(
-        np.zeros((4, 1, 8, 8), np.uint8), first, second, ("main", "cnn"), disagreements(first, second)
-    )
+    # The rows are images 2 to 5 of their split.
+    first = replace(first, images=np.arange(2, 6))
+    images = np.arange(6, dtype=np.uint8)[:, None, None, None].repeat(8, 2).repeat(8, 3)
+    figure = disagreements_figure(images, first, second, ("main", "cnn"), disagreements(first, second))
     save(figure, tmp_path / "figure.png")
+    assert np.asarray(figure.axes[0].images[0].get_array()).max() == 4
     title = figure.axes[0].title
     assert title.get_text() == "actual: a\nmain: b 80%\ncnn: a 80%\n2.png"
     assert [axis.title.get_color() for axis in figure.axes[:3]] == ["#0072B2", "#D55E00", "black"]

@@ -347,13 +347,26 @@ def test_a_chosen_picture_is_classified(browser, tmp_path):
         WebDriverWait(browser, 10).until(lambda b: "not an image" in b.find_element(By.ID, "message").text)
 
 
-def test_a_phone_has_no_sideways_scrolling(server, browser):
-    """At 360 pixels of width."""
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
-    )
-    open_page(browser, server)
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
+@pytest.mark.parametrize("width", [360, 390])
+def test_a_phone_shows_all_without_scrolling(browser, width):
+    """The classes, what the classifier sees and the buttons, under a message of two lines; nothing is cut sideways."""
+    size = {"width": width, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    names = tuple(f"{name} of long sleeves" for name in "abcdefghij")
+    with serving(untrained(names), "fashion") as server:
+        open_page(browser, server)
+        draw(browser, STROKES["3"])
+        browser.execute_script("document.getElementById('message').textContent = arguments[0]", "An error. " * 7)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        shown = browser.find_elements(By.CSS_SELECTOR, "#pad, #answer, #seen, #clear, .file, #invert")
+        assert len(shown) == 6
+        assert max(each.rect["y"] + each.rect["height"] for each in shown) <= 844
+    with serving(untrained()) as server:
+        open_page(browser, server)
+        draw(browser, STROKES["3"])
+        rows = browser.find_elements(By.CSS_SELECTOR, "#classes li")
+        assert len(rows) == 10
+        assert max(row.rect["y"] + row.rect["height"] for row in rows) <= 844
 
 
 HALF = 30_000

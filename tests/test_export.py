@@ -13,7 +13,7 @@ import torch
 from commands import export as command
 from src.checkpoints import Classifier
 from src.errors import MnistryError
-from src.models import build_model
+from src.models import build_model, temperature_of
 from src.params import MODELS, read_params
 from tests.conftest import dataset_info
 
@@ -22,10 +22,12 @@ INFO = dataset_info(CLASS_NAMES, (3, 8, 9), mean=0.4, std=0.25)
 
 
 def untrained(name: str, seed: int = 0) -> Classifier:
-    """A classifier with random weights."""
+    """A classifier with random weights and a temperature."""
     torch.manual_seed(seed)
     recipe = getattr(read_params().models, name)
-    return Classifier(build_model(name, recipe, INFO).eval(), name, recipe, INFO)
+    model = build_model(name, recipe, INFO).eval()
+    temperature_of(model).fill_(0.7)
+    return Classifier(model, name, recipe, INFO)
 
 
 @pytest.fixture

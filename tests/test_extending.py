@@ -78,7 +78,7 @@ def change_params(project, change):
 
 
 def test_a_model_is_a_module_its_hyperparameters_and_a_recipe(project):
-    """With these three, the pipeline trains and evaluates it, and the tests and benchmarks take it up."""
+    """With these three, the pipeline trains and evaluates it, and the tests take it up."""
     (project / "src" / "models" / "shrunk.py").write_text(MODULE, "utf-8")
     insert(project / "src" / "params.py", "class Models(Section):", HYPERPARAMETERS)
     insert(project / "src" / "params.py", "    linear: Linear\n", "    shrunk: Shrunk\n")
@@ -95,7 +95,6 @@ def test_a_model_is_a_module_its_hyperparameters_and_a_recipe(project):
     passed = run(project, "python", "-m", "pytest", "-rp", "-k", "shrunk", *tests)
     assert "PASSED tests/test_models.py::test_untrained_loss_is_about_ln_k[shrunk]" in passed
     assert "PASSED tests/test_pipeline.py::test_deps_are_the_real_imports[train-shrunk]" in passed
-    assert "shrunk" in run(project, "python", "-c", "from benchmarks.results import MODELS; print(*MODELS)").split()
 
 
 def test_an_optimizer_is_a_name_and_an_entry_of_a_table(project):

@@ -194,3 +194,11 @@ def test_wrong_source_yaml_is_named(folder, files, expected):
     for name, content in files.items():
         put(folder, name, content)
     assert expected in problems_of(folder)
+
+
+@pytest.mark.parametrize("name", ["Source.yaml", "SOURCE.YML"])
+def test_source_yaml_in_capitals_is_read(folder, name):
+    """It was passed over in silence where capitals matter."""
+    put_classes(folder, "a", "b")
+    put(folder, name, "image_size: [2, 5]")
+    assert load(folder)[1] == (1, 2, 5)

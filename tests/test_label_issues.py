@@ -155,11 +155,26 @@ def test_audit_prints_writes_and_draws(command, tmp_path):
     with table.open(encoding="utf-8", newline="") as file:
         first, second = csv.DictReader(file)
     assert first == {
-        "image": "5", "file": "5\x1b.png", "label": "dog", "suggested": "cat", "probability_of_label": "0.05",
-        "probability_of_suggested": "0.95",
+        "file": "5\x1b.png", "label": "dog", "given": "dog", "suggested": "cat", "probability_of_given": "0.05",
+        "probability_of_suggested": "0.95", "image": "5",
     }  # fmt: skip
     assert second["image"] == "2"
+    for label, expected in (("suggested", "cat"), ("none", "")):
+        command(runs, "--csv", str(table), "--label", label)
+        with table.open(encoding="utf-8", newline="") as file:
+            row = next(csv.DictReader(file))
+        assert (row["label"], row["given"]) == (expected, "dog")
     assert (tmp_path / "f.png").exists()
+
+
+def test_corrections_of_before_are_not_overwritten(command, tmp_path):
+    """They may have been made by hand."""
+    table = tmp_path / "corrected_labels.csv"
+    command([run("a0", 0), run("a1", 1)], "--csv", str(table), "--label", "none")
+    before = table.read_text()
+    with pytest.raises(MnistryError, match=r"corrected_labels.csv: it may hold corrections of before; write another"):
+        command([run("a0", 0), run("a1", 1)], "--csv", str(table))
+    assert table.read_text() == before
 
 
 def test_audit_says_which_folds_are_missing(command, tmp_path):

@@ -117,7 +117,7 @@ def test_name_that_is_not_text_is_named(folder):
         ({"val.zip": b"", "test.zip": b""}, "two layouts at once: test.zip, val.zip; expected one archive"),
         (
             {"all.7z": b"7z\xbc\xaf"},
-            "all.7z: next to the folders; expected images in one folder per class, or a CSV, or archives alone",
+            "all.7z: a 7-Zip archive; unpack it, or pack it as .zip or .tar",
         ),
         ({}, "no images; expected one folder per class, or a CSV"),
         (
@@ -131,3 +131,35 @@ def test_wrong_layout_is_named(folder, files, expected):
     for name, content in files.items():
         put(folder, name, content)
     assert expected in problems_of(folder)
+
+
+def test_table_that_lists_no_images_next_to_folders_of_classes(folder):
+    """The message has the line for source.yaml that leaves it out."""
+    put_classes(folder, "a", "b")
+    put(folder, "colours.csv", "name,hex\nred,#f00\nblue,#00f\n")
+    expected = (
+        "without colours.csv, the folders are 2 classes, a, b: if they are meant, say exclude: [colours.csv] in "
+        "source.yaml"
+    )
+    assert expected in problems_of(folder)
+    put(folder, "source.yaml", "exclude: [colours.csv]")
+    assert load(folder)[0] == ("a", "b")
+
+
+@pytest.mark.parametrize("pattern", ["c", "c/", "c/*", "'*/*.jpg'", "[C, c]"])
+def test_what_source_yaml_excludes_is_left_out(folder, pattern):
+    """Folders and files, by their names or paths."""
+    put_classes(folder, "a", "b")
+    put(folder, "c/0.jpg", "damaged")
+    put(folder, "source.yaml", f"exclude: [{pattern.strip('[]')}]")
+    if pattern in ("c/*", "'*/*.jpg'"):
+        assert "c/: no images" in problems_of(folder)
+    else:
+        assert load(folder)[0] == ("a", "b")
+
+
+def test_hidden_folder_of_a_split_is_refused(folder):
+    """Its images would be left out in silence, and others held out for the test."""
+    put_classes(folder, "a", "b", split="train/")
+    put_classes(folder, "a", "b", split=".test/")
+    assert ".test/: a hidden folder with images; rename it without the dot, or remove it" in problems_of(folder)

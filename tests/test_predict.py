@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from commands import predict, trained_on
+from commands import OWN_DATASET, predict, trained_on
 from src.checkpoints import Classifier, save_classifier
 from src.classification import load_test_split, looks_inverted
 from src.datasets import DatasetInfo, save_info, split_sha256, write_split
@@ -270,9 +270,14 @@ def test_the_seed_draws_the_test_images(model, normalized, monkeypatch, capsys):
 
 
 def test_another_datasets_test_split_is_refused(normalized):
-    """Here, its training images had another mean."""
-    with pytest.raises(MnistryError, match=r"normalized: 3 classes of shape \(1, 4, 4\), standard, are not what"):
-        load_test_split(dark_or_light(described(mean=0.3)), normalized)
+    """Here, its training images had another mean. Only commands that have --data name it."""
+    classifier = dark_or_light(described(mean=0.3))
+    with pytest.raises(
+        MnistryError, match=r"normalized: 3 classes of shape \(1, 4, 4\), standard, .*; run `dvc repro`$"
+    ):
+        load_test_split(classifier, normalized)
+    with pytest.raises(MnistryError, match="run `dvc repro` or give its own dataset with --data FOLDER"):
+        load_test_split(classifier, normalized, OWN_DATASET)
 
 
 def test_the_dataset_is_the_one_that_dvc_lock_names(tmp_path):

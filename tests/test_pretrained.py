@@ -117,23 +117,17 @@ def test_grey_images_are_three_equal_channels(recipe):
 @pytest.mark.parametrize(
     ("sides", "image_size", "expected"),
     [
-        ((28, 28), "auto", (160, 160)),
-        ((32, 64), "auto", (80, 160)),
-        ((200, 100), "auto", (200, 100)),
+        ((28, 28), 160, (160, 160)),
+        ((32, 64), 160, (80, 160)),
+        ((200, 100), 160, (200, 100)),
         ((8, 8), 32, (32, 32)),
         ((4, 64), 64, (32, 64)),
         ((28, 28), 112, (112, 112)),
     ],
 )
 def test_images_are_enlarged_in_their_proportions(sides, image_size, expected):
-    """No side has fewer than 32 pixels, and images that are large enough stay as they are."""
+    """No side has fewer than 32 pixels, and images that are as large stay as they are."""
     assert enlarged(sides, image_size) == expected
-
-
-def test_images_are_never_reduced():
-    """That is what source.yaml is for."""
-    with pytest.raises(MnistryError, match=r"image_size is 48, but the images have 64x32 pixels; .* at least 64"):
-        enlarged((64, 32), 48)
 
 
 def test_head_gets_the_last_two_stages_too(recipe):
@@ -207,7 +201,8 @@ def test_features_of_mirror_images_follow_those_of_their_images(recipe, codes):
     subset = Subset(codes, torch.tensor([3, 2, 1, 0]), torch.tensor([0, 2]))
     nothing = Subset(codes, subset.labels, torch.tensor([], dtype=torch.int64))
     lines: list[str] = []
-    found, none = feature_subsets(model, subset, nothing, small(recipe), torch.float32, lines.append)
+    flipping = small(recipe, augment=recipe.augment.model_copy(update={"flip": True}))
+    found, none = feature_subsets(model, subset, nothing, flipping, torch.float32, lines.append)
     assert found.labels.tolist() == [3, 3, 1, 1]
     assert (len(none), none.images.shape[1]) == (0, SMALL_FEATURES)
     assert "2 training images and their mirror images, enlarged to 32x32" in lines[0]
@@ -261,7 +256,7 @@ def test_auto_is_what_suits_trained(default_params):
             default_params | {"models": default_params["models"] | {"pretrained": section | {"trained": trained}}}
         ).models.pretrained
         assert {name: getattr(found, name) for name in values} == values
-        assert {name: getattr(found.of_head, name) for name in values} == BY_TRAINED["head"]
+        assert {name: getattr(found.of_head, name) for name in values} == BY_TRAINED["head"] | {"image_size": 160}
     section["epochs"] = 3
     assert Params.model_validate(default_params).models.pretrained.epochs == 3
 
@@ -269,8 +264,7 @@ def test_auto_is_what_suits_trained(default_params):
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("image_size", 16, r"image_size is 16; expected auto, or a number of pixels from 32 to 4096"),
-        ("image_size", "large", r"image_size is 'large'; expected auto, or a number"),
+        ("image_size", 16, r"image_size is 16; expected a number of at least 32"),
         ("trained", "tail", r"trained is 'tail'; .*expected one of all, head"),
         ("augment__shift", 0.1, r"trained is 'head'; its features are computed once, so augment can only flip; expec"),
         ("backbone", "hf-hub:me/mine", r"backbone is 'hf-hub:me/mine'; expected the name of one of timm's image"),
@@ -361,8 +355,10 @@ def test_other_models_never_import_timm():
     """It takes two seconds; so does huggingface_hub, and nothing of either is needed."""
     program = (
         "import sys; from stages import train, evaluate; from src.models import build_model; "
-        "from src.params import read_params; from tests.conftest import dataset_info; models = read_params().models; "
-        "[build_model(name, recipe, dataset_info()) for name, recipe in models if name != 'pretrained']; "
+        "from src.params import read_params; from src.recipes import Facts, complete; "
+        "from tests.conftest import dataset_info; models = read_params().models; "
+        "[build_model(name, complete(name, recipe, Facts(1000)), dataset_info()) "
+        "for name, recipe in models if name != 'pretrained']; "
         "print('timm' in sys.modules, 'huggingface_hub' in sys.modules, 'src.transfer' in sys.modules)"
     )
     assert words_printed(program) == ["False"] * 3

@@ -79,7 +79,7 @@ def test_stages_write_what_the_design_promises(project, normalized):
     summary = json.loads((project / "train.json").read_text())
     history = rows(project / "history.csv")
     scores = ["train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
-    assert list(summary) == ["epochs", "parameters", "untrained_loss", *scores]
+    assert list(summary) == ["epochs", "parameters", "untrained_loss", *scores, "temperature"]
     assert list(history[0]) == ["epoch", *scores]
     assert [row["epoch"] for row in history] == ["1", "2"]
     assert {name: float(history[-1][name]) for name in scores} == {name: summary[name] for name in scores}
@@ -96,7 +96,7 @@ def test_stages_write_what_the_design_promises(project, normalized):
     summary, confusion = json.loads((metrics / "test.json").read_text()), rows(metrics / "confusion.csv")
     predictions = rows(project / "p.csv")
     promised = {"accuracy", "accuracy_low", "accuracy_high", "log_loss", "macro_f1", "balanced_accuracy", "ece"}
-    assert promised <= set(summary)
+    assert promised | {"log_loss_uncalibrated", "ece_uncalibrated"} <= set(summary)
     assert sum(int(row["count"]) for row in confusion) == summary["images"] == len(predictions) == 359
     wrong = sum(int(row["count"]) for row in confusion if row["actual"] != row["predicted"])
     assert wrong == summary["errors"] == sum(row["actual"] != row["predicted"] for row in predictions)
@@ -362,7 +362,8 @@ def test_validation_predictions_name_the_images_of_an_own_validation_split(proje
     images, labels = torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.tensor([1, 0, 1])
     model = build_model("linear", params.models.linear, dataset_info("ab"))
     subset = Subset(images, labels, torch.arange(3))
-    train.predict_validation(model, subset, ["x", "y", "z"], dataset_info("ab"), project / "v.csv")
+    probabilities = train.calibrate(model, subset)
+    train.write_validation(project / "v.csv", subset, ["x", "y", "z"], dataset_info("ab"), probabilities)
     found = [(row["image"], row["file"], row["actual"]) for row in rows(project / "v.csv")]
     assert found == [("0", "x", "b"), ("1", "y", "a"), ("2", "z", "b")]
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from commands import sweep
+from src.errors import MnistryError
 from tests.conftest import copy_project
 
 PIPELINE = """
@@ -52,6 +54,7 @@ class Project:
 
     def __init__(self, folder: Path):
         self.folder, self.mirror = folder / "project", folder / "mirror"
+        self.started: subprocess.Popen | None = None
         self.mirror.mkdir()
         copy_project(self.folder)
         (self.folder / "dvc.yaml").write_text(PIPELINE)
@@ -118,12 +121,27 @@ class Project:
 
 
 @pytest.fixture
+def here(monkeypatch, capsys):
+    """Run a sweep that starts no workers, in this process, which has DVC already; what it prints."""
+
+    def run(folder, *options):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", ["sweep", *options])
+        # This process goes on: its signals stay as they are.
+        monkeypatch.setattr("commands.sweep.signal.signal", lambda *_: None)
+        assert sweep.main() == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
 def project(tmp_path):
     """With nothing but the first commit; in the end, no run is left."""
     project = Project(tmp_path)
     yield project
     # Where the test failed in the middle.
-    if project.started.poll() is None:
+    if project.started and project.started.poll() is None:
         project.started.kill()
         project.started.communicate()
     wait_until(lambda: not project.processes())
@@ -149,24 +167,31 @@ def wait_until(condition, process=None):
         time.sleep(0.1)
 
 
-def test_sweep_survives_a_killed_worker_and_its_own_death(project):
-    """The run of the killed worker is tried again; after SIGKILL, the same command does what is left, and no more."""
+def test_sweep_survives_a_killed_worker_a_failed_run_and_its_own_death(project, here):
+    """The run of the killed worker is tried again; after SIGKILL, the same command does what is left, and no more.
+
+    A failed run is shown with its last line and a failing exit; the others end, in one log each, from a dataset
+    prepared once.
+    """
     (project.mirror / "wait").touch()
-    options = ("-S", "model=linear,mlp", "-S", "seed=1,2")
-    names = ["linear-seed1", "linear-seed2", "mlp-seed1", "mlp-seed2"]
-    sweep = project.start(*options)
-    wait_until(lambda: len(project.training()) == 2, sweep)
-    assert "error: another sweep runs in this repository; wait for it" in project.sweep(*options, status=1)
-    workers = [each for each in psutil.Process(sweep.pid).children() if each.children()]
+    options = ("-S", "seed=1,2,13")
+    names = ["mlp-seed1", "mlp-seed2"]
+    started = project.start(*options)
+    wait_until(lambda: len(project.training()) == 2, started)
+    with pytest.raises(MnistryError, match="another sweep runs in this repository; wait for it"):
+        here(project.folder, *options)
+    workers = [each for each in psutil.Process(started.pid).children() if each.children()]
     before = project.processes()
     workers[0].kill()
-    wait_until(lambda: not all(each.is_running() for each in before), sweep)
-    wait_until(lambda: sum(project.log(name).count("threads: 1") for name in names[:2]) == 3, sweep)
+    wait_until(lambda: not all(each.is_running() for each in before), started)
+    wait_until(lambda: sum(project.log(name).count("threads: 1") for name in names) == 3, started)
+    assert "Running stage 'normalize'" in project.log("prepare-mlp-seed1")
+    assert all("Stage 'normalize' is cached" in project.log(name) for name in names)
     (project.mirror / "wait").unlink()
-    wait_until(lambda: len(project.experiments()) >= 2, sweep)
+    wait_until(project.experiments, started)
     (project.mirror / "wait").touch()
-    sweep.kill()
-    sweep.communicate()
+    started.kill()
+    started.communicate()
     wait_until(lambda: not project.processes())
     # As a killed push may leave it.
     (commit,) = project.git("rev-parse", "HEAD").split()
@@ -174,27 +199,19 @@ def test_sweep_survives_a_killed_worker_and_its_own_death(project):
     stale.touch()
     (project.mirror / "wait").unlink()
     finished = len(project.experiments())
-    output = project.sweep(*options)
-    assert f"{finished} of 4 runs are finished" in output
-    assert len(re.findall(r"accuracy 0.0[12]00", output)) == 4 - finished
+    output = project.sweep(*options, status=1)
+    assert f"{finished} of 3 runs are finished" in output
+    assert len(re.findall(r"mlp-seed[12]: accuracy 0.0[12]00, \d+\.\d s; ", output)) == 2 - finished
+    assert "mlp-seed13: failed: error: unlucky; " in output
+    assert "error: 1 of 3 runs failed; the same command tries them again, and only them" in output
     assert project.experiments() == names
     assert project.git("status", "--short") == ""
-
-
-def test_failed_run_is_shown_and_tried_again(project):
-    """With its last line and a failing exit; the others end, in one log each, from a dataset prepared once."""
-    output = project.sweep("-S", "seed=12,13", status=1)
-    assert re.search(r"mlp-seed12: accuracy 0.1200, \d+\.\d s; ", output)
-    assert "mlp-seed13: failed: error: unlucky; " in output
-    assert "error: 1 of 2 runs failed; the same command tries them again, and only them" in output
-    assert project.experiments() == ["mlp-seed12"]
-    assert f"mirror {project.mirror} threads 1" in project.log("mlp-seed12")
-    assert "Running stage 'normalize'" in project.log("prepare-mlp-seed12")
-    assert "Stage 'normalize' is cached" in project.log("mlp-seed12")
-    assert "author t <t@t>" in project.git("cat-file", "-p", "refs/exps/" + project.git(
-        "for-each-ref", "--format=%(refname:lstrip=2)", "refs/exps").strip())  # fmt: skip
-    assert "mlp-seed12  seed=12  (finished, accuracy 0.1200)\nmlp-seed13  seed=13\n" in project.sweep(
-        "-S", "seed=12,13", "--dry-run"
+    assert f"mirror {project.mirror} threads 1" in project.log("mlp-seed1")
+    assert "author t <t@t>" in project.git("cat-file", "-p", f"refs/exps/{commit[:2]}/{commit[2:]}/mlp-seed1")
+    assert here(project.folder, *options, "--dry-run") == (
+        "mlp-seed1   seed=1  (finished, accuracy 0.0100)\n"
+        "mlp-seed2   seed=2  (finished, accuracy 0.0200)\n"
+        "mlp-seed13  seed=13\n"
     )
 
 
@@ -202,31 +219,32 @@ def test_failed_run_is_shown_and_tried_again(project):
 def test_interrupted_sweep_leaves_nothing(project, number, status):
     """No process, no clone, no experiment, no traceback; Ctrl+C, which goes to the workers as well, and SIGTERM."""
     (project.mirror / "wait").touch()
-    sweep = project.start("-S", "seed=1")
-    wait_until(project.training, sweep)
+    process = project.start("-S", "seed=1")
+    wait_until(project.training, process)
     started = time.monotonic()
     if number == signal.SIGINT:
-        os.killpg(sweep.pid, number)
+        os.killpg(process.pid, number)
     else:
-        sweep.send_signal(number)
-    output, _ = sweep.communicate(timeout=60)
-    assert sweep.returncode == status
+        process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == status
     assert "Traceback" not in output
     assert time.monotonic() - started < 15
-    assert not psutil.pid_exists(sweep.pid)
+    assert not psutil.pid_exists(process.pid)
     assert not project.experiments()
 
 
-def test_workspace_that_differs_from_the_commit_is_refused(project):
+def test_workspace_that_differs_from_the_commit_is_refused(project, here):
     """Code, params and new modules, not what the pipeline writes; HEAD runs where that is asked for."""
     (project.folder / "metrics").mkdir(exist_ok=True)
     (project.folder / "metrics" / "test.json").write_text("{}")
-    assert project.sweep("-S", "seed=1", "--dry-run") == "mlp-seed1  seed=1\n"
+    options = ("-S", "seed=1", "--dry-run")
+    assert here(project.folder, *options) == "mlp-seed1  seed=1\n"
     (project.folder / "src" / "new.py").touch()
     (project.folder / "params.yaml").write_text("edited")
-    output = project.sweep("-S", "seed=1", "--dry-run", status=1)
-    assert output.startswith("error: params.yaml, src/new.py: not as in HEAD, which a sweep runs; commit, or run HEAD")
-    assert project.sweep("-S", "seed=1", "--dry-run", "--head") == "mlp-seed1  seed=1\n"
+    with pytest.raises(MnistryError, match=r"params\.yaml, src/new\.py: not as in HEAD, which a sweep runs"):
+        here(project.folder, *options)
+    assert here(project.folder, *options, "--head") == "mlp-seed1  seed=1\n"
 
 
 def test_workers_of_any_cluster_need_nothing_of_the_project(project, tmp_path):
@@ -249,8 +267,6 @@ def test_workers_of_any_cluster_need_nothing_of_the_project(project, tmp_path):
     try:
         assert cluster.stdout is not None
         address = cluster.stdout.readline().strip()
-        process = project.start("-S", "seed=1", "--scheduler", address)
-        assert "--workers: the cluster of --scheduler has its own" in process.communicate()[0]
         command = [sys.executable, "-m", "commands.sweep", "-S", "seed=7", "--scheduler", address]
         command += ["--git", f"file://{tmp_path}/server.git"]
         output = subprocess.run(
@@ -258,10 +274,10 @@ def test_workers_of_any_cluster_need_nothing_of_the_project(project, tmp_path):
         ).stdout
         # Nobody wants what a lost client asked for.
         (project.mirror / "wait").touch()
-        sweep = subprocess.Popen([*command, "-S", "model=cnn"], cwd=project.folder, env=project.environment)
-        wait_until(lambda: runs_below(elsewhere), sweep)
-        sweep.kill()
-        sweep.communicate()
+        lost = subprocess.Popen([*command, "-S", "model=cnn"], cwd=project.folder, env=project.environment)
+        wait_until(lambda: runs_below(elsewhere), lost)
+        lost.kill()
+        lost.communicate()
         wait_until(lambda: not runs_below(elsewhere))
     finally:
         os.killpg(cluster.pid, signal.SIGKILL)

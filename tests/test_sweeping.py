@@ -14,6 +14,7 @@ import yaml
 from distributed import KilledWorker
 from dvc.utils.hydra import get_hydra_sweeps
 
+from commands import sweep
 from src.errors import MnistryError
 from src.sweeping.cluster import Outcome, outcome_of
 from src.sweeping.execution import Commands, RunError, check_pushed, last_error
@@ -38,6 +39,13 @@ def test_combinations_are_those_of_dvcs_queue():
     queued = [tuple(point["params.yaml"]) for point in get_hydra_sweeps({"params.yaml": options})]
     assert [run.overrides for run in plan_runs(options, TEXT, PATH).runs] == queued
     assert len(queued) == 12
+
+
+def test_a_cluster_has_its_own_workers(capsys):
+    """Their number can't be asked for."""
+    with pytest.raises(SystemExit):
+        sweep.parse_arguments(["-S", "seed=1", "--scheduler", "tcp://node1:8786", "--workers", "2"])
+    assert "--workers: the cluster of --scheduler has its own" in capsys.readouterr().err
 
 
 def test_params_of_other_models_make_no_runs():

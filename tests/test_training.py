@@ -288,9 +288,9 @@ def test_resumed_training_gives_the_same_bits(params, open_again, name, optimize
 
     def run(checkpoint=None):
         torch.manual_seed(0)
-        normalize, network = build_model(name, recipe, info)
+        normalize, network, calibrate = build_model(name, recipe, info)
         # Dropout draws from torch's own generator.
-        model = place(torch.nn.Sequential(normalize, torch.nn.Dropout(0.2), network), torch.device("cpu"))
+        model = place(torch.nn.Sequential(normalize, torch.nn.Dropout(0.2), network, calibrate), torch.device("cpu"))
         return model, fit(
             model,
             subset,

@@ -27,6 +27,23 @@ class NormalizeCodes(nn.Module):
         return codes.float().mul_(self.scale).add_(self.offset)
 
 
+class Calibrate(nn.Module):
+    """A classifier's last layer: logits divided by a temperature that is fitted after training, saved with the weights.
+
+    In training, the logits stay as they are.
+    """
+
+    temperature: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("temperature", torch.ones(()))
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Logits, shape (N, K), to logits of the same classes."""
+        return logits if self.training else logits / self.temperature
+
+
 def build_model(name: str, recipe: Recipe, dataset: DatasetInfo) -> nn.Sequential:
     """The classifier `name`, freshly initialized from torch's global random state.
 
@@ -40,13 +57,19 @@ def build_model(name: str, recipe: Recipe, dataset: DatasetInfo) -> nn.Sequentia
         # It was trained elsewhere, with a normalization of its own.
         undo(dataset.normalization)
     model.add_module("network", network)
+    model.add_module("calibrate", Calibrate())
     return model
 
 
 def build_network(name: str, recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
-    """What follows the first layer: from normalized images, float32 of shape (N, C, H, W), to logits (N, K)."""
+    """What is between the two: from normalized images, float32 of shape (N, C, H, W), to logits (N, K)."""
     network: nn.Module = import_module(f"src.models.{name}").build(recipe, shape, num_classes)
     return network
+
+
+def temperature_of(model: nn.Module) -> Tensor:
+    """The temperature of the model's last layer, float32 of shape (); to fill it sets it."""
+    return model.get_submodule("calibrate").get_buffer("temperature")
 
 
 def count_parameters(model: nn.Module) -> int:

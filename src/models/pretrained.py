@@ -6,7 +6,6 @@ at. The head sees the pooled maps of the last two stages next to the backbone's 
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from math import ceil
 from typing import Any
 
 import timm
@@ -19,8 +18,6 @@ from src.errors import MnistryError
 from src.normalization import Normalization
 from src.params import Pretrained
 
-SMALLEST = 160
-"""Pixels of the longer side that `image_size: auto` enlarges images to (docs/log.md)."""
 LEAST = 32
 """Pixels of a side: the backbones halve it five times."""
 CHUNK = 16
@@ -52,7 +49,7 @@ class Network(nn.Module):
     offset: Tensor
     backbone: Any
 
-    def __init__(self, name: str, image_size: int | str, shape: tuple[int, int, int], num_classes: int):
+    def __init__(self, name: str, image_size: int, shape: tuple[int, int, int], num_classes: int):
         super().__init__()
         self.name = name
         self.backbone, self.size = build_backbone(name, image_size, shape[1:])
@@ -138,7 +135,7 @@ def build(recipe: Pretrained, shape: tuple[int, int, int], num_classes: int) -> 
     return network
 
 
-def build_backbone(name: str, image_size: int | str, sides: tuple[int, int]) -> tuple[Any, tuple[int, int]]:
+def build_backbone(name: str, image_size: int, sides: tuple[int, int]) -> tuple[Any, tuple[int, int]]:
     """The model of timm without weights and classes, and the height and width of the images that it is given.
 
     sides: height and width of the images that there are. Raises MnistryError.
@@ -148,33 +145,21 @@ def build_backbone(name: str, image_size: int | str, sides: tuple[int, int]) -> 
         raise MnistryError(
             f"models.pretrained.backbone: timm has no image model {name!r}; expected one such as {', '.join(near)}"
         )
-    config = timm.get_pretrained_cfg(name)
+    size = enlarged(sides, image_size)
     options: dict[str, Any] = {}
-    if config.fixed_input_size:
-        side = config.input_size[1] if image_size == "auto" else image_size
-        size = enlarged((int(side), int(side)), max(int(side), *sides))
+    if timm.get_pretrained_cfg(name).fixed_input_size:
+        size = (max(size), max(size))
         options = {"img_size": size}
-    else:
-        size = enlarged(sides, image_size)
     backbone = timm.create_model(name, num_classes=0, **options)
     if not hasattr(backbone, "forward_intermediates"):
         raise MnistryError(f"models.pretrained.backbone: {name} doesn't give its maps; expected another one")
     return folded(backbone.eval(), name), size
 
 
-def enlarged(sides: tuple[int, int], image_size: int | str) -> tuple[int, int]:
-    """Height and width to enlarge images to, with the same proportions; raises MnistryError where they are larger.
-
-    image_size: of the longer side; `auto` is SMALLEST, or the images' own where they are larger.
-    """
-    longer = max(sides)
-    target = max(longer, SMALLEST) if image_size == "auto" else int(image_size)
-    if target < longer:
-        raise MnistryError(
-            f"models.pretrained.image_size is {target}, but the images have {sides[0]}x{sides[1]} pixels; expected "
-            f"auto, or at least {longer}"
-        )
-    height, width = (max(ceil(side * target / longer), LEAST) for side in sides)
+def enlarged(sides: tuple[int, int], image_size: int) -> tuple[int, int]:
+    """Height and width to enlarge images to, in their proportions: the longer side to `image_size`, if shorter."""
+    factor = max(image_size / max(sides), 1)
+    height, width = (max(round(side * factor), LEAST) for side in sides)
     return height, width
 
 

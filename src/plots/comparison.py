@@ -22,8 +22,8 @@ def disagreements_figure(
 ) -> Figure:
     """The images at `indices`, MOST_IMAGES at most, each under its label, both predictions and its file.
 
-    images: uint8, shape (N, C, H, W). names: what the two are called. Captions are blue where the second alone is
-    right, orange where the first alone is, black where both are wrong.
+    images: all of the split's, uint8, shape (N, C, H, W). names: what the two are called. Captions are blue where the
+    second alone is right, orange where the first alone is, black where both are wrong.
     """
     shown = indices[:MOST_IMAGES]
     captions, colours = [], []
@@ -33,7 +33,7 @@ def disagreements_figure(
             lines.append(f"{shorten(name, 10)}: {shorten(each.predicted[i], 10)} {each.probability[i]:.0%}")
         captions.append("\n".join([*lines, shorten_start(first.files[i], 22)]))
         colours.append(BLUE if second.right[i] else ORANGE if first.right[i] else "black")
-    figure = image_grid(images[shown], captions, colours)
+    figure = image_grid(images[first.images[shown]], captions, colours)
     number = f"{len(indices):,} images" if len(shown) == len(indices) else f"{len(shown)} of {len(indices):,} images"
     figure.suptitle(
         f"{number} on which they disagree\nblue: {shorten(names[1], 24)} alone is right\n"

@@ -3,14 +3,14 @@
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from src.errors import MnistryError
 from src.sources.file_names import Names
 from src.sources.findings import Findings
-from src.sources.listing import NO_LABEL, SUFFIXES, ImageFile, image_files
+from src.sources.listing import NO_LABEL, SUFFIXES, Ignored, ImageFile, image_files, is_ignored
 from src.sources.paths import is_link_outside, is_name_outside
 from src.sources.split_names import split_of
 from src.sources.tables import INDEX_COLUMNS, SPLIT_COLUMNS, Table, read_table
@@ -28,6 +28,8 @@ SEVERAL = re.compile(r"\s*[|;,/+]\s*|\s+")
 """What is between several labels in a cell, or in the name of one class."""
 YES_OR_NO = re.compile(r"is[_ ]?(train|training|val|valid|validation|test|testing)", re.IGNORECASE)
 """Columns that say whether an image is of a split."""
+HOT, COLD = {"1", "1.0", "true"}, {"0", "0.0", "false", "-1"}
+"""What columns of one class each have, in small letters."""
 BRACKETS = re.compile(r"\[.*[,;|].*\]|\{.*[,;|].*\}")
 """A list of labels, as Python writes it."""
 
@@ -47,19 +49,26 @@ class Columns:
 
 
 def list_annotations(
-    folder: Path, tables: Sequence[tuple[str, Path]], encoding: str, findings: Findings, label_column: str = ""
+    folder: Path,
+    tables: Sequence[tuple[str, Path]],
+    encoding: str,
+    findings: Findings,
+    label_column: str = "",
+    ignored: Ignored = is_ignored,
+    class_names: Set[str] = frozenset(),
 ) -> list[ImageFile]:
     """The images that the tables name, in the order of the rows.
 
     tables: the split of each, or empty where a column says it or nothing does, and its file; what it names is next to
     it, below, or, where nothing is, anywhere in the folder. encoding: of the tables; by default, UTF-8. label_column:
-    the one that holds the class, in small letters or not; empty where it is to be found.
+    the one that holds the class, in small letters or not; empty where it is to be found. ignored: what is no
+    part of the dataset. class_names: those that the user lists, which are one label each whatever is in them.
     """
     files: dict[str, ImageFile] = {}
     problems: dict[str, list[str]] = {}
     twice: dict[str, list[str]] = {}
     for split, path in tables:
-        for where, file in _read(folder, path, split, encoding, label_column, findings):
+        for where, file in _read(folder, path, split, encoding, label_column, findings, ignored, class_names):
             earlier = files.setdefault(file.path, file)
             if earlier is file:
                 continue
@@ -87,7 +96,14 @@ def _one_per_kind(lines: dict[str, list[str]]) -> Iterator[str]:
 
 
 def _read(
-    folder: Path, path: Path, split: str, encoding: str, label_column: str, findings: Findings
+    folder: Path,
+    path: Path,
+    split: str,
+    encoding: str,
+    label_column: str,
+    findings: Findings,
+    ignored: Ignored,
+    class_names: Set[str],
 ) -> list[tuple[str, ImageFile]]:
     """Each row's place and image. split: that of the whole table, or empty."""
     if is_link_outside(path, folder):
@@ -95,8 +111,8 @@ def _read(
         return []
     try:
         table = _with_all_columns(read_table(path, encoding))
-        base = path.parent if next(image_files(path.parent), None) else folder
-        names = Names(folder, base, split or split_of(path.stem))
+        base = path.parent if next(image_files(path.parent, ignored), None) else folder
+        names = Names(folder, base, split or split_of(path.stem), ignored)
         columns = find_columns(table, split, names, label_column)
     except MnistryError as error:
         findings.problem(str(error))
@@ -111,10 +127,17 @@ def _read(
     names.learn([row[columns.path] for _, row in rows if len(row) == columns.count])
     chosen = table.rows[0][1][columns.label]
     if columns.header and not label_column and chosen.lower() not in COLUMNS["label"]:
+        cells = [row[columns.label] for _, row in rows if len(row) == columns.count]
+        if len(cells) > 2 and len(set(cells)) == len(cells):
+            findings.problem(
+                f"{table.name}: column {chosen!r} is different in all rows, so it is no class; name the label in "
+                "source.yaml, label_column, or leave the table out, exclude"
+            )
+            return []
         findings.note(f"{table.name}: column {chosen!r} is taken as the label")
     if names.note:
         findings.note(f"{table.name}: {names.note}")
-    return _Rows(table, columns, split, names, findings).images(rows)
+    return _Rows(table, columns, split, names, findings, class_names).images(rows)
 
 
 def _with_all_columns(table: Table) -> Table:
@@ -129,13 +152,23 @@ def _with_all_columns(table: Table) -> Table:
 class _Rows:
     """The rows of a table, as images or as problems, of which there is one line per kind."""
 
-    def __init__(self, table: Table, columns: Columns, split: str, names: Names, findings: Findings):
+    def __init__(
+        self,
+        table: Table,
+        columns: Columns,
+        split: str,
+        names: Names,
+        findings: Findings,
+        class_names: Set[str],
+    ):
         self.table, self.columns, self.split, self.names, self.findings = table, columns, split, names, findings
+        self.class_names = class_names
         self.problems: dict[str, list[str]] = {}
 
     def images(self, rows: Sequence[tuple[int, list[str]]]) -> list[tuple[str, ImageFile]]:
         """Each row's place and image; what is wrong is added to the findings."""
-        several = _several({row[self.columns.label] for _, row in rows if len(row) == self.columns.count})
+        cells = {row[self.columns.label] for _, row in rows if len(row) == self.columns.count}
+        several = _several(cells) - self.class_names
         found = []
         for line, row in rows:
             place = f"{self.table.name}:{line}"
@@ -165,7 +198,9 @@ class _Rows:
             written = f" ({label})" if label else ""
             return "no label", f"no label{written}; fill it in or remove the row"
         if label in several:
-            return "several labels", f"several labels in one cell, {label!r}; expected one class per image"
+            return "several labels", f"several labels in one cell, {label!r}; expected one class per image" + (
+                "; if it is one class, list all of them under class_names in source.yaml"
+            )
         if columns.split is not None:
             meant = split_of(row[columns.split])
             if meant is None:
@@ -233,9 +268,10 @@ def find_columns(table: Table, split: str, names: Names, label_column: str = "")
     if not label:
         if not others:
             return None
-        hot = [i for i in others if {row[i] for row in body} <= {"0", "1", "0.0", "1.0"}]
+        hot = [i for i in others if {row[i].lower() for row in body} <= HOT | COLD]
         if len(hot) > 1:
-            ones = "one 1 per row" if all(sum(float(row[i]) for i in hot) == 1 for row in body) else "0 and 1 alone"
+            one = all(sum(row[i].lower() in HOT for i in hot) == 1 for row in body)
+            ones = "one 1 or True per row" if one else "0 and 1, or True and False, alone"
             raise MnistryError(
                 f"{table.name}: columns {', '.join(head[i] for i in hot[:5])} have {ones}; expected one column, label, "
                 "with the one class of each image"

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from src.errors import MnistryError
+from src.signatures import describe_start
 from src.sources.findings import Findings
 from src.sources.listing import is_ignored
 from src.sources.paths import is_name_outside
@@ -73,6 +74,10 @@ def unpack(archive: Path, folder: Path) -> Path:
             # Not the archive's fault, such as a full disk, or a name that is too long for this system.
             name = _inside(error.filename, folder) if error.filename else str(folder)
             raise MnistryError(f"{archive}: {name}: {(error.strerror or '').lower()}") from None
+        with archive.open("rb") as file:
+            looks = describe_start(file.read(140))
+        if looks:
+            raise MnistryError(f"{archive}: not an archive that can be read; it is {looks}") from None
         reason = str(error).partition("\n")[0]
         raise MnistryError(f"{archive}: damaged or cut off ({reason}); get it again") from None
     except NotImplementedError as error:

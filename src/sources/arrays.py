@@ -19,9 +19,18 @@ from PIL import Image
 
 from src.array_files import ARRAY_ERRORS, array_reason, check_size, read_npy
 from src.errors import MnistryError, is_text
+from src.signatures import describe_start
 from src.sources.archives import ARCHIVE_ERRORS, check_growth
-from src.sources.findings import Findings
-from src.sources.listing import NO_LABEL, ImageFile, is_ignored
+from src.sources.findings import Findings, flow_list
+from src.sources.listing import (
+    NO_LABEL,
+    TABLE_SUFFIXES,
+    Ignored,
+    ImageFile,
+    all_files,
+    image_files,
+    is_ignored,
+)
 from src.sources.pixel_tables import FEWEST, is_pixel_table, read_pixel_table
 from src.sources.split_names import split_of
 
@@ -78,9 +87,15 @@ def _png(codes: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def find_array_files(folder: Path) -> list[Path]:
-    """The files in the folder that hold images as numbers, by their names and beginnings, sorted."""
-    return [path for path in sorted(folder.iterdir()) if not is_ignored(path) and path.is_file() and _kind(path)]
+def find_array_files(folder: Path, ignored: Ignored = is_ignored) -> list[Path]:
+    """The files in the folder that hold images as numbers, by their names and beginnings, sorted.
+
+    Where there are none, those in the folders in it, unless image files are there as well.
+    """
+    own = [path for path in sorted(folder.iterdir()) if not ignored(path) and path.is_file() and _kind(path)]
+    if own or any(path.parent != folder for path in image_files(folder, ignored)):
+        return own
+    return [path for path in sorted(all_files(folder, ignored)) if path.is_file() and _kind(path)]
 
 
 def _kind(path: Path) -> str:
@@ -88,9 +103,15 @@ def _kind(path: Path) -> str:
     name = path.name.lower()
     if name.endswith((".npz", ".npy")):
         return name[-3:]
-    if name.endswith(".csv"):
+    if name.endswith(TABLE_SUFFIXES):
         return "csv" if is_pixel_table(path) else ""
     return "idx" if _idx_header(path) else ""
+
+
+def _describe(path: Path, reason: str) -> str:
+    """What the file looks like, where its first bytes say it; else the reason for which it can't be read."""
+    with path.open("rb") as file:
+        return describe_start(file.read(140)) or reason
 
 
 def read_arrays(
@@ -126,7 +147,7 @@ def read_arrays(
         except MnistryError as error:
             findings.problem(str(error))
         except (*ARRAY_ERRORS, *ARCHIVE_ERRORS, NotImplementedError, RuntimeError) as error:
-            findings.problem(f"{path.name}: not an array that can be read ({array_reason(error)})")
+            findings.problem(f"{path.name}: not an array that can be read ({_describe(path, array_reason(error))})")
     if loose:
         try:
             found += _pairs(loose, folder.name, shape, findings)
@@ -142,7 +163,10 @@ def _check_together(found: list[ArrayImages], findings: Findings) -> None:
     """Add what is wrong with the splits' arrays next to each other."""
     splits = [each.split for each in found]
     if len(set(splits)) < len(splits):
-        findings.problem(f"{', '.join(each.name for each in found)}: several arrays for one split; keep one of them")
+        findings.problem(
+            f"{', '.join(each.name for each in found)}: several arrays for one split; keep one of them, or "
+            f"name the others in source.yaml, such as exclude: {flow_list([found[-1].name])}"
+        )
     elif "" in splits and len(splits) > 1:
         name = found[splits.index("")].name
         findings.problem(f"{name}: which split is it? others are named so: call it train, validation or test, too")

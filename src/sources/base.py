@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from src.decoding import Decoding
+from src.decoding import Content, Decoding
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -31,12 +31,16 @@ class Split:
 
 @dataclass(frozen=True)
 class RawDataset:
-    """A dataset as its source gives it; shape is (C, H, W). decoding: how other images are brought to that shape."""
+    """A dataset as its source gives it; shape is (C, H, W).
+
+    decoding: how other images are brought to that shape. content: what the images show, if that is said.
+    """
 
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]
     splits: dict[SplitName, Split]
     decoding: Decoding = field(default_factory=Decoding)
+    content: Content | None = None
 
 
 class Source(Protocol):

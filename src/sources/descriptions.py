@@ -14,9 +14,10 @@ def find_description(folder: Path) -> Path | None:
 
     Raises MnistryError where there are two, and where it is a link out of the folder or to nothing.
     """
-    found = [path for name in NAMES if (path := folder / name).is_symlink() or path.exists()]
-    if len(found) == 2:
-        raise MnistryError(f"{folder}: both source.yaml and source.yml; keep one of them")
+    # Also Source.yaml, which is the same file on the systems where capitals don't matter.
+    found = sorted(path for path in folder.iterdir() if path.name.lower() in NAMES)
+    if len(found) > 1:
+        raise MnistryError(f"{folder}: both {found[0].name} and {found[1].name}; keep one of them")
     for path in found:
         if is_link_outside(path, folder) or not path.exists():
             raise MnistryError(f"{path}: a link out of its folder or to nothing; put the file itself there")

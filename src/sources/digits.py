@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from src.decoding import Content
 from src.downloads import file_md5
 from src.errors import MnistryError
 from src.sources.base import RawDataset, Split
@@ -26,6 +27,7 @@ class DigitsDescription(Section):
     md5: str
     test_fraction: Annotated[Number, Field(gt=0, lt=1)]
     split_seed: Annotated[int, Field(ge=0)]
+    content: Content | None = None
 
 
 @dataclass(frozen=True)
@@ -66,4 +68,5 @@ class DigitsSource:
                 "train": Split(labels[train], [images[train]], [f"digits/{i}" for i in train]),
                 "test": Split(labels[test], [images[test]], [f"digits/{i}" for i in test]),
             },
+            content=self.description.content,
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
-from src.sources.listing import image_files
+from src.sources.listing import Ignored, image_files, is_ignored
 from src.sources.paths import is_name_outside
 from src.sources.split_names import split_of
 
@@ -14,11 +14,12 @@ from src.sources.split_names import split_of
 class Names:
     """The files of a dataset, by what a table may call them.
 
-    folder: the dataset's. base: the folder that the table is in. split: the table's, if it says one.
+    folder: the dataset's. base: the folder that the table is in. split: the table's, if it says one. ignored: what is
+    no part of the dataset.
     """
 
-    def __init__(self, folder: Path, base: Path, split: str | None = None):
-        self.folder, self.base, self.split = folder, base, split
+    def __init__(self, folder: Path, base: Path, split: str | None = None, ignored: Ignored = is_ignored):
+        self.folder, self.base, self.split, self.ignored = folder, base, split, ignored
         self.note = ""
         """How the names are read, where they are not the files' paths."""
         self._by_name: dict[str, list[str]] | None = None
@@ -80,7 +81,7 @@ class Names:
         """The files that have this name, with or without their extension; in the table's split, or in no other."""
         if self._by_name is None:
             self._by_name = {}
-            for path in image_files(self.base):
+            for path in image_files(self.base, self.ignored):
                 place = path.relative_to(self.folder).as_posix()
                 for key in {_key(path.name), _key(path.stem)}:
                     self._by_name.setdefault(key, []).append(place)

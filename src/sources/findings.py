@@ -1,5 +1,6 @@
 """What is wrong with a dataset, or only odd: collected while it is read, then shown at once."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -48,6 +49,12 @@ class Findings:
 def _shown(lines: Sequence[str]) -> list[str]:
     rest = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     return [*map(one_line, lines[:SHOWN]), *rest]
+
+
+def flow_list(names: Sequence[str]) -> str:
+    """The names as a list to be written into source.yaml, in quotes where YAML or a pattern needs them."""
+    quoted = (name if re.fullmatch(r"[A-Za-z][\w./-]*", name) else repr(name) for name in names)
+    return f"[{', '.join(quoted)}]"
 
 
 def more_than(items: Sequence[object], shown: int) -> str:

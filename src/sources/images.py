@@ -17,20 +17,24 @@ import numpy as np
 from pydantic import AfterValidator, Field, PlainValidator, ValidationError, model_validator
 from tqdm import tqdm
 
-from src.decoding import Decoding, check_shape, measure_image
+from src.decoding import Content, Decoding, check_shape, measure_image
 from src.errors import MnistryError, one_line, printable
 from src.explanations import Expected
 from src.parallel import ordered_map
+from src.signatures import describe_unread
 from src.sources.archives import is_archive, stem, unpack
 from src.sources.arrays import find_array_files, read_arrays
 from src.sources.base import RawDataset, Split
 from src.sources.descriptions import NAMES, find_description
-from src.sources.findings import Findings, more_than
+from src.sources.findings import Findings, flow_list, more_than
 from src.sources.layouts import Reading, list_images
 from src.sources.listing import (
+    Ignored,
     ImageFile,
+    all_files,
     check_classes,
     complete_splits,
+    ignored_in,
     image_files,
     is_ignored,
     is_not_image,
@@ -116,15 +120,27 @@ class ImagesDescription(Section):
     """The one that lists the images, where it isn't next to them; by default, it is found."""
     label_column: str = ""
     """The column of the tables that holds the class; by default, it is found by its name."""
+    exclude: Annotated[tuple[str, ...], Tuple] = ()
+    """Files and folders that are left out: names, or paths from the dataset's folder on; * is for anything."""
     fit: Literal["pad", "crop", "stretch"] = "pad"
     """What is done with images of other proportions than image_size."""
+    content: Content | None = None
+    """What the images show, by which `auto` in a recipe goes; unset, nothing is done that would change characters."""
     transparent: Literal["auto", "black", "white"] = "auto"
     """What is behind transparent parts; auto is black, or white where more images would be of one colour on black."""
 
     @property
     def reading(self) -> Reading:
         """How the folder is to be read."""
-        return Reading(self.root, self.class_level, self.encoding, self.table, self.label_column)
+        return Reading(
+            self.root,
+            self.class_level,
+            self.encoding,
+            self.table,
+            self.label_column,
+            self.exclude,
+            self.class_names,
+        )
 
     @model_validator(mode="before")
     @classmethod
@@ -140,6 +156,7 @@ class ResolvedImages(Section):
     shape: Annotated[Shape, Tuple, AfterValidator(check_shape)]
     fit: Literal["pad", "crop", "stretch"]
     transparent: Literal["black", "white"]
+    content: Content | None = None
 
 
 @dataclass(frozen=True)
@@ -169,7 +186,13 @@ class ImagesSource:
             files = complete_splits(files, class_names, description.test_fraction, description.split_seed)
             print(describe_classes(files, class_names), flush=True)
             pack(files, images.contents, raw)
-        resolved = ResolvedImages(class_names=class_names, shape=shape, fit=description.fit, transparent=transparent)
+        resolved = ResolvedImages(
+            class_names=class_names,
+            shape=shape,
+            fit=description.fit,
+            transparent=transparent,
+            content=description.content,
+        )
         (raw / RESOLVED).write_text(resolved.model_dump_json(), "utf-8")
 
     @contextmanager
@@ -196,6 +219,7 @@ class ImagesSource:
                 for name, split in packed.items()
             },
             decoding,
+            resolved.content,
         )
 
     def _unpacked(self, scratch: Path, findings: Findings) -> Path:
@@ -227,7 +251,7 @@ class ImagesSource:
         others = [
             path
             for path in sorted(self.folder.iterdir())
-            if not is_ignored(path) and path.name not in NAMES and path not in archives
+            if not is_ignored(path) and path.name.lower() not in NAMES and path not in archives
         ]
         tables = [path for path in others if is_table(path)]
         wrong = [path.name for path in others if path.is_dir() or not is_not_image(path)]
@@ -262,20 +286,46 @@ class ListedImages:
 
 def list_all(folder: Path, description: ImagesDescription, scratch: Path, findings: Findings) -> ListedImages:
     """The images in the folder, in whichever form: image files, or arrays and tables of pixels."""
-    paths = find_array_files(folder)
+    ignored = ignored_in(folder, description.exclude)
+    if problems := unread_problems(folder, ignored):
+        for problem in problems:
+            findings.problem(problem)
+        return ListedImages([], (), lambda _: Measured())
+    paths = find_array_files(folder, ignored)
     if not paths:
         files = list_images(folder, findings, description.reading)
         contents = ((folder / file.path).read_bytes() for file in files)
         return ListedImages(files, contents, partial(measure_all, folder, files))
-    if next(image_files(folder), None):
-        findings.problem(f"two layouts at once: {paths[0].name} with pixels, and image files; keep one of them")
+    images = [path.relative_to(folder).as_posix() for path in image_files(folder, ignored)]
+    if any("/" in name for name in images):
+        tops = sorted({name.partition("/")[0] for name in images})
+        findings.problem(
+            f"two layouts at once: {paths[0].name} with pixels, and image files; in source.yaml, exclude: "
+            f"{flow_list([path.name for path in paths])} takes the images, exclude: {flow_list(tops[:5])} the pixels"
+        )
         return ListedImages([], (), lambda _: Measured())
+    if images:
+        findings.note(
+            f"{', '.join(sorted(images)[:3])}{more_than(images, 3)}: no labels, next to "
+            f"{', '.join(path.name for path in paths[:3])}, with labels and pixels; passed over"
+        )
     arrays = read_arrays(folder, paths, description.image_size, scratch, findings, description.label_column)
     measured = Measured()
     for each in arrays:
         measured.shapes[each.shape] += len(each.labels)
     files = [file for each in arrays for file in each.files()]
     return ListedImages(files, chain.from_iterable(each.contents() for each in arrays), lambda _: measured)
+
+
+def unread_problems(folder: Path, ignored: Ignored) -> list[str]:
+    """What files of other formats are and what to do, a line per kind, where nothing else in the folder can be read."""
+    if next(image_files(folder, ignored), None) or find_array_files(folder, ignored):
+        return []
+    kinds: dict[str, list[str]] = {}
+    for path in sorted(all_files(folder, ignored)):
+        if path.is_file() and (what := describe_unread(path)):
+            kinds.setdefault(what, []).append(path.relative_to(folder).as_posix())
+    return [f"{names[0]}{more_than(names, 1)}: {what}" for what, names in kinds.items()]
 
 
 def describe_classes(files: Sequence[ImageFile], class_names: Sequence[str]) -> str:

@@ -5,8 +5,9 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from src.splits import stratified_split
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 TABLE_SUFFIXES = (".csv", ".tsv")
-IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
+CORRECTIONS = "corrected_labels.csv"
+"""Not a table of the dataset's: what it says is applied to the images afterwards."""
+IGNORED = {"thumbs.db", "desktop.ini", "__macosx", CORRECTIONS}
 OTHER_SUFFIXES = {
     ".txt", ".md", ".rst", ".html", ".htm", ".pdf", ".doc", ".docx", ".rtf", ".json", ".jsonl", ".xml", ".yaml", ".yml",
     ".csv", ".tsv", ".xlsx", ".xls", ".ods", ".ipynb", ".py", ".sh", ".m", ".r", ".js", ".log", ".cfg", ".toml", ".ini",
@@ -34,6 +37,10 @@ MAYBE_NO_LABEL = {"na", "none", "-", "?", "nan", "null"}
 """What is written where there is no label, in small letters, unless it is a class's name."""
 
 
+Ignored = Callable[[Path], bool]
+"""Whether a file or folder is no part of the dataset."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageFile:
     """One image of a dataset.
@@ -48,9 +55,22 @@ class ImageFile:
 
 
 def is_ignored(path: Path) -> bool:
-    """Whether a file or folder belongs to the system or to DVC and not to the dataset."""
+    """Whether a file or folder belongs to the system, to DVC or to mnistry, and not to the dataset."""
     name = path.name
     return name.startswith(".") or name.lower() in IGNORED or (name.endswith(".dvc") and not path.is_dir())
+
+
+def ignored_in(folder: Path, exclude: Sequence[str]) -> Ignored:
+    """`is_ignored`, and what the patterns match: names at any depth, or paths from the folder on; * is for anything."""
+
+    def is_excluded(path: Path) -> bool:
+        if is_ignored(path):
+            return True
+        names = [unicodedata.normalize("NFC", name) for name in (path.name, path.relative_to(folder).as_posix())]
+        return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+    patterns = [unicodedata.normalize("NFC", pattern).rstrip("/") for pattern in exclude]
+    return is_excluded if patterns else is_ignored
 
 
 def is_not_image(path: Path) -> bool:
@@ -77,13 +97,18 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in TABLE_SUFFIXES and not is_ignored(path) and path.is_file()
 
 
-def image_files(folder: Path) -> Iterator[Path]:
-    """The files below the folder whose names are those of images."""
+def all_files(folder: Path, ignored: Ignored = is_ignored) -> Iterator[Path]:
+    """The files below the folder."""
     for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not is_ignored(Path(parent, name))]
-        for path in (Path(parent, name) for name in files if name.lower().endswith(SUFFIXES)):
-            if not is_ignored(path):
+        folders[:] = [name for name in folders if not ignored(Path(parent, name))]
+        for path in (Path(parent, name) for name in files):
+            if not ignored(path):
                 yield path
+
+
+def image_files(folder: Path, ignored: Ignored = is_ignored) -> Iterator[Path]:
+    """The files below the folder whose names are those of images."""
+    return (path for path in all_files(folder, ignored) if path.name.lower().endswith(SUFFIXES))
 
 
 def natural_key(text: str) -> str:

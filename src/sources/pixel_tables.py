@@ -14,7 +14,7 @@ import numpy as np
 from src.errors import MnistryError
 from src.sources.listing import NO_LABEL
 from src.sources.split_names import split_of
-from src.sources.tables import INDEX_COLUMNS, SPLIT_COLUMNS
+from src.sources.tables import INDEX_COLUMNS, SEPARATORS, SPLIT_COLUMNS
 
 LABEL_NAMES = ("label", "labels", "class", "target", "y", "digit", "letter", "emotion", "character")
 PIXELS_COLUMN = "pixels"
@@ -37,11 +37,18 @@ class Columns:
     split: int | None = None
 
 
+def _separator(file: TextIO) -> str:
+    """The one of `SEPARATORS` that is most often in the first line of the file, which is then read from its start."""
+    line = file.readline()
+    file.seek(0)
+    return max(SEPARATORS, key=line.count)
+
+
 def is_pixel_table(path: Path) -> bool:
     """Whether the file's first line is that of a table of pixels."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            row = next(csv.reader(file), [])
+            row = next(csv.reader(file, delimiter=_separator(file)), [])
     except (UnicodeDecodeError, csv.Error):
         return False
     names = [cell.strip().lower() for cell in row]
@@ -88,7 +95,7 @@ def _target(path: Path, scratch: Path, split: str) -> Path:
 
 
 def _columns(path: Path, file: TextIO, label_column: str) -> Columns:
-    rows = list(zip(range(200), csv.reader(file), strict=False))
+    rows = list(zip(range(200), csv.reader(file, delimiter=_separator(file)), strict=False))
     if not rows:
         raise MnistryError(f"{path.name}: empty; expected one row per image")
     names = [cell.strip().lower() for cell in rows[0][1]]
@@ -101,6 +108,9 @@ def _columns(path: Path, file: TextIO, label_column: str) -> Columns:
         raise MnistryError(
             f"{path.name}: columns {listed} may each be the label; name one in source.yaml, label_column"
         )
+    if len(splits) > 1:
+        listed = " and ".join(names[i] for i in splits)
+        raise MnistryError(f"{path.name}:1: columns {listed} may each be the split; rename all but one")
     if PIXELS_COLUMN in names:
         pixels = [names.index(PIXELS_COLUMN)]
     else:
@@ -158,7 +168,7 @@ def _is_square(count: int) -> bool:
 
 def _rows(path: Path, file: TextIO, columns: Columns) -> Iterator[tuple[int, str, str, np.ndarray]]:
     """Each row's line, split, label and pixels, float32."""
-    reader = csv.reader(file)
+    reader = csv.reader(file, delimiter=_separator(file))
     start, width = columns.pixels[0], 0
     adjacent = columns.pixels == list(range(start, start + len(columns.pixels)))
     assert columns.label is not None, "tables without labels are passed over"

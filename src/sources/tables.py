@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from src.errors import MnistryError
+from src.signatures import describe_start
 
 SEPARATORS = ",;\t|"
 SPLIT_COLUMNS = ("split", "set", "subset", "usage", "partition", "data set", "dataset")
@@ -48,6 +49,8 @@ def read_table(path: Path, encoding: str = "") -> Table:
 
 def _text(path: Path, encoding: str) -> str:
     content = path.read_bytes()
+    if looks := describe_start(content[:140]):
+        raise MnistryError(f"{path.name}: not a table; it is {looks}")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = encoding or "utf-16"
     try:

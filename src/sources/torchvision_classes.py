@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import Field
 from tqdm import tqdm
 
+from src.decoding import Content
 from src.downloads import Downloads, NotFetchedError, file_md5
 from src.errors import MnistryError, suggest
 from src.sources.archives import is_archive
@@ -55,6 +56,8 @@ class TorchvisionDescription(Section):
     """The smallest label: 1 where labels start at 1."""
     transpose: bool = False
     """Whether the source stores images mirrored on their diagonal."""
+    content: Content | None = None
+    """What the images show, by which `auto` in a recipe goes."""
     mirrors: Annotated[tuple[str, ...], Tuple] = ()
     """Folders or URLs that hold the archives under their names; they are tried before torchvision's."""
 
@@ -145,6 +148,7 @@ class TorchvisionSource:
                     split: Split(labels, self._chunks(datasets[split], split, size), _names(split, labels))
                     for split, labels in all_labels.items()
                 },
+                content=self.description.content,
             )
 
     def _class(self) -> Callable[..., Any]:

@@ -9,25 +9,36 @@ from pathlib import Path
 from src.sources.archives import SUFFIXES
 from src.sources.descriptions import NAMES
 from src.sources.findings import Findings, more_than
-from src.sources.listing import ImageFile, image_files, is_ignored, is_not_image, is_table, natural_key
+from src.sources.listing import (
+    Ignored,
+    ImageFile,
+    all_files,
+    image_files,
+    is_ignored,
+    is_not_image,
+    is_table,
+    natural_key,
+)
 from src.sources.split_names import is_unlabelled, says_no_class, split_of
 
 NUMBERS = {2: "two", 3: "three"}
 
 
-def list_tree(folder: Path, findings: Findings, root: str = ".", levels: Sequence[int] = ()) -> list[ImageFile]:
+def list_tree(
+    folder: Path, findings: Findings, root: str = ".", levels: Sequence[int] = (), ignored: Ignored = is_ignored
+) -> list[ImageFile]:
     """The images of `train/<class>/` and `test/<class>/`, or of `<class>/`, with whatever names splits may have.
 
     root: the folder inside that holds them, where the user says so. levels: the levels of folders below it, or below a
     split's folder, whose names together are the class, from 1; none where the user doesn't say, and then what isn't
-    certain is a problem. They are sorted by their file names, numbers by value, then by their paths: files that are
-    numbered through all classes keep that order.
+    certain is a problem. ignored: what is no part of the dataset. They are sorted by their file names, numbers by
+    value, then by their paths: files that are numbered through all classes keep that order.
     """
     start = folder / root
     if not start.is_dir():
         findings.problem(f"root: {root!r} in source.yaml is not a folder of the dataset")
         return []
-    tree = _Tree(folder, levels, findings)
+    tree = _Tree(folder, levels, findings, ignored)
     files = [file for split, top in tree.splits(tree.descend(start)).items() for file in tree.images(split, top)]
     if tree.other_files:
         _note_other_files(tree.other_files, findings)
@@ -37,8 +48,8 @@ def list_tree(folder: Path, findings: Findings, root: str = ".", levels: Sequenc
 class _Tree:
     """A dataset's folders, as they are read."""
 
-    def __init__(self, folder: Path, levels: Sequence[int], findings: Findings):
-        self.folder, self.levels, self.findings = folder, levels, findings
+    def __init__(self, folder: Path, levels: Sequence[int], findings: Findings, ignored: Ignored):
+        self.folder, self.levels, self.findings, self.ignored = folder, levels, findings, ignored
         self.other_files: list[str] = []
         self.scanned: dict[Path, tuple[list[Path], list[Path]]] = {}
 
@@ -88,7 +99,16 @@ class _Tree:
                 "class_level: 1 in source.yaml if all of them are classes"
             )
         self._refuse_images(top, "next to the splits' folders")
+        self._refuse_hidden(top)
         return self._with_classes(splits)
+
+    def _refuse_hidden(self, top: Path) -> None:
+        """A problem per hidden folder with images: a class, or a split."""
+        for hidden in sorted(top.glob(".*/")):
+            if next(image_files(hidden), None):
+                self.findings.problem(
+                    f"{self.name(hidden)}/: a hidden folder with images; rename it without the dot, or remove it"
+                )
 
     def _has_no_classes(self, folder: Path) -> bool:
         """Whether the folder, next to those of splits, holds images that nobody has put into classes."""
@@ -108,11 +128,7 @@ class _Tree:
 
     def images(self, split: str, top: Path) -> list[ImageFile]:
         """The images in the class folders of `top`."""
-        for hidden in sorted(top.glob(".*/")):
-            if next(image_files(hidden), None):
-                self.findings.problem(
-                    f"{self.name(hidden)}/: a hidden folder with images; rename it without the dot, or remove it"
-                )
+        self._refuse_hidden(top)
         self._refuse_images(top, "outside of the class folders" if split else "next to the folders")
         classes = self.folders(top)
         if not split and not self.levels and (inner := self._inner_splits(classes)):
@@ -150,7 +166,9 @@ class _Tree:
 
     def _level_is_certain(self, classes: Sequence[Path]) -> bool:
         """Whether the folders can be read in one way only; otherwise, a problem says in which ways."""
-        deep = [top for top in classes if any(next(image_files(inner), None) for inner in self.folders(top))]
+        deep = [
+            top for top in classes if any(next(image_files(inner, self.ignored), None) for inner in self.folders(top))
+        ]
         flat = [top for top in classes if self.direct_images(top)]
         both = [top for top in deep if top in flat]
         if not deep:
@@ -194,7 +212,7 @@ class _Tree:
         # An odd folder next to train/ and test/ doesn't make classes of them.
         if len(splits) < 2 and (len(names) < 2 or not all(split_of(name) or says_no_class(name) for name in names)):
             return True
-        table = next((self.name(path) for path in sorted(self.folder.rglob("*")) if is_table(path)), None)
+        table = next((self.name(path) for path in sorted(all_files(self.folder, self.ignored)) if is_table(path)), None)
         labels = (
             f"; if {table} has the labels, say table: {table} in source.yaml" if table else ", or a table of labels"
         )
@@ -232,10 +250,10 @@ class _Tree:
             with os.scandir(folder) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     path = folder / entry.name
-                    if is_ignored(path):
+                    if self.ignored(path):
                         continue
                     if _is_folder(entry):
-                        if _is_other_folder(path):
+                        if _is_other_folder(path, self.ignored):
                             self.other_files.append(f"{self.name(path)}/")
                         else:
                             folders.append(path)
@@ -254,15 +272,13 @@ class _Tree:
         return files
 
 
-def _is_other_folder(folder: Path) -> bool:
+def _is_other_folder(folder: Path, ignored: Ignored) -> bool:
     """Whether the folder holds files, none of which is an image, as docs/ and annotations/ do."""
     found = False
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not is_ignored(Path(parent, name))]
-        for path in (Path(parent, name) for name in names):
-            if not is_ignored(path) and not is_not_image(path):
-                return False
-            found = found or not is_ignored(path)
+    for path in all_files(folder, ignored):
+        if not is_not_image(path):
+            return False
+        found = True
     return found
 
 
@@ -305,7 +321,7 @@ def _shown(names: set[str]) -> str:
 
 def _note_other_files(names: Sequence[str], findings: Findings) -> None:
     """One line about all files that are no images."""
-    names = [name for name in names if Path(name).name not in NAMES]
+    names = [name for name in names if Path(name).name.lower() not in NAMES]
     if names:
         findings.note(f"not images, passed over: {', '.join(names[:3])}{more_than(names, 3)}")
 

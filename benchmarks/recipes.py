@@ -1,0 +1,139 @@
+"""What a recipe's `auto` values are worth: `python -m benchmarks.recipes data/normalized/digits --model cnn`.
+
+Trains by the recipe as it is and by others whose knobs are drawn at random, all judged on the same images, which are
+held out of the training split. Prints a table in Markdown, the best first; the test split is not read.
+"""
+
+import argparse
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import torch
+
+from src.augmentation import make_augmentation
+from src.batches import make_subset
+from src.datasets import DatasetInfo, load_info, load_split
+from src.devices import choose_precision, place
+from src.models import build_model
+from src.params import Augment, Recipe, read_params
+from src.recipes import Facts, complete
+from src.runtime import prepare_process
+from src.training import fit
+
+HELD_OUT = 10_000
+"""Images that judge, at most; of a smaller training split, a fifth."""
+KNOBS: dict[str, tuple[Any, ...]] = {
+    "epochs": (0.33, 0.5, 0.7, 1.0, 1.4, 2.0),
+    "batch_size": (32, 64, 128),
+    "learning_rate": (0.5, 1.0, 2.0),
+    "label_smoothing": (0.0, 0.05, 0.1),
+    "augment.shift": (0.0, 0.04, 0.07, 0.13),
+    "augment.cutout": (0.0, 0.15, 0.25),
+    "augment.flip": (False, True),
+    "augment.rotation": (0.0, 5.0, 10.0),
+}
+"""What is drawn from: of epochs and learning rates, multiples of the recipe's; else values."""
+
+
+def main() -> None:
+    """Print each recipe's accuracy as it is known, then the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recipes", description=__doc__)
+    parser.add_argument("folder", type=Path, help="a normalized dataset")
+    parser.add_argument("--model", default="cnn")
+    parser.add_argument("--images", type=int, help="of the training split to train on (all but those held out)")
+    parser.add_argument("--trials", type=int, default=20, help="recipes, the own one among them (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each recipe (%(default)s)")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KNOB=VALUE", help="one trial with these values alone")
+    arguments = parser.parse_args()
+    prepare_process()
+    data = Data(arguments.folder, arguments.images)
+    own = complete(arguments.model, getattr(read_params().models, arguments.model), data.facts(0))
+    changes = draw_changes(own, arguments.trials - 1)
+    if arguments.set:
+        changes = iter([{name: as_number(value) for name, value in (each.split("=") for each in arguments.set)}])
+    rows = []
+    for change in ({}, *changes):
+        recipe = changed(own, change)
+        start = time.process_time()
+        accuracies = [data.train(arguments.model, recipe, seed) for seed in range(arguments.seeds)]
+        seconds = (time.process_time() - start) / arguments.seeds
+        rows.append((mean(accuracies), accuracies, seconds, change))
+        print(f"{mean(accuracies):.2f} ({seconds:.0f} s): {describe(change)}", flush=True)
+    print("\n| held out, % | lowest and highest | s of the processor | recipe |\n|---|---|---|---|")
+    for average, accuracies, seconds, change in sorted(rows, key=lambda row: -row[0]):
+        spread = f"{min(accuracies):.2f} to {max(accuracies):.2f}"
+        print(f"| {average:.2f} | {spread} | {seconds:.0f} | {describe(change)} |")
+
+
+class Data:
+    """A normalized dataset's training images, and what is held out of them."""
+
+    def __init__(self, folder: Path, count: int | None):
+        self.info: DatasetInfo = load_info(folder)
+        self.images, self.labels = load_split(folder, "train", self.info)
+        self.held_out = min(HELD_OUT, len(self.labels) // 5)
+        self.count = min(count or len(self.labels), len(self.labels) - self.held_out)
+
+    def facts(self, seed: int) -> Facts:
+        """What the rules go by."""
+        return Facts.of(self.info, len(self.split(seed)[0]))
+
+    def split(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of the images to train on and of those to judge by, drawn from the seed."""
+        order = np.random.default_rng(seed).permutation(len(self.labels))
+        return order[self.held_out :][: self.count], order[: self.held_out]
+
+    def train(self, model: str, recipe: Recipe, seed: int) -> float:
+        """The last epoch's accuracy on the held-out images, in percent."""
+        torch.manual_seed(seed)
+        device = torch.device("cpu")
+        train, held_out = (make_subset(self.images, self.labels, device, each) for each in self.split(seed))
+        network = place(build_model(model, recipe, self.info), device)
+        *_, last = fit(
+            network,
+            train,
+            held_out,
+            recipe,
+            generator=torch.Generator().manual_seed(seed),
+            augment=make_augmentation(recipe.augment, seed, device),
+            precision=choose_precision("auto", device, network),
+        )
+        return last.validation.accuracy * 100 if last.validation else float("nan")
+
+
+def draw_changes(own: Recipe, count: int) -> Iterator[dict[str, Any]]:
+    """What differs from the recipe in each trial: always the same draws."""
+    draw = random.Random(0)
+    for _ in range(count):
+        change = {name: draw.choice(values) for name, values in KNOBS.items()}
+        change["epochs"] = max(round(own.epochs * change["epochs"]), 1)
+        change["learning_rate"] *= own.learning_rate
+        yield change
+
+
+def changed(recipe: Recipe, change: dict[str, Any]) -> Recipe:
+    """The recipe with other values, by their dotted names."""
+    augment: Augment = recipe.augment.model_copy(
+        update={name.removeprefix("augment."): value for name, value in change.items() if name.startswith("augment.")}
+    )
+    plain = {name: value for name, value in change.items() if "." not in name}
+    return recipe.model_copy(update=plain | {"augment": augment})
+
+
+def as_number(text: str) -> Any:
+    """A value of the command line."""
+    return {"true": True, "false": False}.get(text, int(text) if text.isdecimal() else float(text))
+
+
+def describe(change: dict[str, Any]) -> str:
+    """The change in words."""
+    return ", ".join(f"{name} {value:g}" for name, value in change.items()) or "**as it is**"
+
+
+if __name__ == "__main__":
+    main()

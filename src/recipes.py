@@ -1,0 +1,126 @@
+"""What `auto` in a recipe becomes: what suits the dataset, by facts that are known before training."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from src.datasets import DatasetInfo
+from src.decoding import Content
+from src.errors import MnistryError
+from src.params import AUTO, Params, Recipe
+
+MNIST_IMAGES = 57_000
+"""Training images, without those held out, for which the numbers of epochs below are meant."""
+MOST_EPOCHS = 100
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rules go by: the number of images to train on, and what they show, if it is known."""
+
+    images: int
+    content: Content | None = None
+
+    @classmethod
+    def of(cls, dataset: DatasetInfo, images: int) -> "Facts":
+        """Those of a dataset of which so many images are trained on."""
+        return cls(images, dataset.content)
+
+
+def epochs_for(base: int, images: int) -> int:
+    """The number of epochs for a model that takes `base` of them for 57,000 images: inverse to their square root."""
+    return min(max(round(base * (MNIST_IMAGES / images) ** 0.5), 1), max(base, MOST_EPOCHS))
+
+
+def _linear(facts: Facts) -> dict[str, Any]:
+    return {"epochs": epochs_for(8, facts.images), "augment.shift": 0.0}
+
+
+def _mlp(facts: Facts) -> dict[str, Any]:
+    objects = facts.content == "objects"
+    return {
+        "epochs": epochs_for(15, facts.images),
+        "learning_rate": 0.002 if objects else 0.003,
+        "label_smoothing": 0.1 if objects else 0.0,
+        "augment.shift": 0.0 if objects else 0.04,
+        "hidden_sizes": (1024, 512) if objects else (512,),
+    }
+
+
+def _cnn(facts: Facts) -> dict[str, Any]:
+    objects = facts.content == "objects"
+    return {
+        "epochs": epochs_for(5 if facts.content == "characters" else 16, facts.images),
+        "label_smoothing": 0.1 if objects else 0.0,
+        "augment.shift": 0.04,
+        "augment.cutout": 0.15 if objects else 0.0,
+        "augment.flip": objects,
+    }
+
+
+def _resnet(facts: Facts) -> dict[str, Any]:
+    objects = facts.content == "objects"
+    return {
+        "epochs": epochs_for(7 if facts.content == "characters" else 36, facts.images),
+        "label_smoothing": 0.1,
+        "augment.shift": 0.04 if objects else 0.07,
+        "augment.cutout": 0.25 if objects else 0.0,
+        "augment.flip": objects,
+    }
+
+
+def _pretrained(facts: Facts) -> dict[str, Any]:
+    return {"augment.flip": facts.content == "objects"}
+
+
+RULES: dict[str, Callable[[Facts], dict[str, Any]]] = {
+    "linear": _linear,
+    "mlp": _mlp,
+    "cnn": _cnn,
+    "resnet": _resnet,
+    "pretrained": _pretrained,
+}
+"""For each model, what `auto` becomes, by the dotted names of the recipe's values."""
+
+RecipeT = TypeVar("RecipeT", bound=Recipe)
+
+
+def complete(model: str, recipe: RecipeT, facts: Facts) -> RecipeT:
+    """The model's recipe with a value for each `auto`; what is written stays.
+
+    Raises MnistryError where no rule gives the value.
+    """
+    values = RULES[model](facts) if model in RULES else {}
+
+    def value_of(name: str, written: Any) -> Any:
+        if written != AUTO:
+            return written
+        if name not in values:
+            raise MnistryError(f"models.{model}.{name}: no rule says what auto is; expected a value")
+        return values[name]
+
+    augment = {name: value_of(f"augment.{name}", written) for name, written in recipe.augment}
+    plain = {name: value_of(name, written) for name, written in recipe if name != "augment"}
+    return recipe.model_copy(update=plain | {"augment": recipe.augment.model_copy(update=augment)})
+
+
+def complete_params(params: Params, facts: Facts) -> Params:
+    """The params with the chosen model's recipe completed; raises MnistryError."""
+    recipe = complete(params.model, params.recipe, facts)
+    return params.model_copy(update={"models": params.models.model_copy(update={params.model: recipe})})
+
+
+def describe_recipe(recipe: Recipe, written: Recipe) -> str:
+    """A completed recipe in one line, and which of its values were written as auto."""
+    values = {**dict(recipe), **{f"augment.{name}": value for name, value in recipe.augment}}
+    asked = {**dict(written), **{f"augment.{name}": value for name, value in written.augment}}
+    del values["augment"]
+    return ", ".join(
+        f"{name} {_spelt(value)}{' (auto)' if asked[name] == AUTO else ''}" for name, value in values.items()
+    )
+
+
+def _spelt(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
