@@ -39,6 +39,8 @@ FEW_STEPS = 400
 """The recipes are made for MNIST's 445 steps per epoch; with fewer than this in all, every model underfits."""
 USUAL_RATES = {"sgd": 0.1}
 """Learning rates that few models diverge at; 0.01 for the optimizers that aren't here."""
+FEW_PHOTOGRAPHS = 2000
+"""Per class: with fewer, a pretrained network is far ahead of one that learns from scratch (docs/benchmarks.md)."""
 UNEQUAL = 10
 """Class weights are suggested where the commonest class has this many times the images of the rarest."""
 
@@ -108,6 +110,19 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
         files = load_files(normalized, validation_split(dataset, params.train), len(validation.labels))
         write_validation(validation_csv, validation, files, dataset, probabilities)
     checkpoint.remove()
+    if few := few_photographs(params.model, dataset, len(train)):
+        log(f"hint: {few}")
+
+
+def few_photographs(model: str, dataset: DatasetInfo, images: int) -> str | None:
+    """What to try after a model has learned from scratch what photographs, of which there are few, may show."""
+    few = images < FEW_PHOTOGRAPHS * len(dataset.class_names)
+    if model not in ("mlp", "cnn", "resnet") or dataset.shape[0] == 1 or not few:
+        return None
+    return (
+        f"{images:,} colour images are few to learn from scratch; a network that was trained on a million others "
+        "knows more: dvc exp run -S model=pretrained"
+    )
 
 
 def pretrained_weights(model: nn.Module, recipe: Recipe) -> dict[str, str] | None:

@@ -73,6 +73,12 @@ class Network(nn.Module):
         self.scale = self.scale / (255 * scale)
 
     @property
+    def maps_layer(self) -> str:
+        """The last stage, by its name in the network: heat maps are of its maps."""
+        name: str = self.backbone.feature_info[-1]["module"]
+        return f"backbone.{name}"
+
+    @property
     def hub_id(self) -> str | None:
         """Where timm's hub has the backbone's weights, or None."""
         found: str | None = timm.get_pretrained_cfg(self.name).hf_hub_id
