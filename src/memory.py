@@ -21,8 +21,10 @@ from src.training import make_optimizer
 def require_room_for_weights(name: str, recipe: Recipe, dataset: DatasetInfo, device: torch.device) -> None:
     """Raises MnistryError where the weights of the model `name`, not built yet, can't be trained in the free memory."""
     with torch.device("meta"):
-        weights = _weight_bytes(build_model(name, recipe, dataset))
-    _require(name, weights * (2 + states_per_weight(recipe)), "its weights, gradients and optimizer", device)
+        model = build_model(name, recipe, dataset)
+    others = _trained_bytes(model) * (1 + states_per_weight(recipe))
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    _require(name, weights + others, "its weights, gradients and optimizer", device)
 
 
 def require_room_for_batches(
@@ -36,7 +38,7 @@ def require_room_for_batches(
     batch_size = min(recipe.batch_size, len(train))
     images, _ = next(train.gather(train.indices[:1].expand(4), 4))
     batch = batch_size * kept_per_image(model, images, precision)
-    others = _weight_bytes(model) * (1 + states_per_weight(recipe))
+    others = _trained_bytes(model) * (1 + states_per_weight(recipe))
     steps = steps_per_epoch(len(train), batch_size) * recipe.epochs
     smaller = f"; try -S models.{name}.batch_size={batch_size // 2}" if batch_size > 1 and batch > others else ""
     _require(
@@ -105,5 +107,5 @@ def states_per_weight(recipe: Recipe) -> int:
     return sum(isinstance(state, Tensor) and state.shape == model.weight.shape for state in states)
 
 
-def _weight_bytes(model: nn.Module) -> int:
-    return sum(parameter.nbytes for parameter in model.parameters())
+def _trained_bytes(model: nn.Module) -> int:
+    return sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)

@@ -77,7 +77,17 @@ def _resnet(facts: Facts) -> dict[str, Any]:
     }
 
 
-RULES: dict[str, Callable[[Facts], dict[str, Any]]] = {"linear": _linear, "mlp": _mlp, "cnn": _cnn, "resnet": _resnet}
+def _pretrained(facts: Facts) -> dict[str, Any]:
+    return {"augment.flip": facts.content == "objects"}
+
+
+RULES: dict[str, Callable[[Facts], dict[str, Any]]] = {
+    "linear": _linear,
+    "mlp": _mlp,
+    "cnn": _cnn,
+    "resnet": _resnet,
+    "pretrained": _pretrained,
+}
 """For each model, what `auto` becomes, by the dotted names of the recipe's values; epochs as for 57,000 images.
 
 On characters, they are the recipes that were tuned on MNIST; on objects, those on FashionMNIST. Where it isn't known

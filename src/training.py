@@ -215,7 +215,17 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     options: dict[str, Any] = {"lr": recipe.learning_rate, **{name: getattr(recipe, name) for name in values}}
     if "fused" in inspect.signature(kind).parameters:
         options["fused"] = next(model.parameters()).device.type in ("cpu", "cuda")
-    return without_compiler(kind)(model.parameters(), **options)
+    return without_compiler(kind)(parameter_groups(model, recipe), **options)
+
+
+def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """The parameters that are trained, at the recipe's learning rate; those of a backbone at its fraction of it."""
+    groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups["backbone" in name.split(".")].append(parameter)
+    rates = {False: recipe.learning_rate, True: recipe.learning_rate * getattr(recipe, "backbone_rate", 1.0)}
+    return [{"params": parameters, "lr": rates[slow]} for slow, parameters in groups.items() if parameters]
 
 
 def make_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler | None:
@@ -225,4 +235,5 @@ def make_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRSchedul
     """
     if recipe.schedule == "constant":
         return None
-    return OneCycleLR(optimizer, max_lr=recipe.learning_rate, total_steps=steps)
+    highest = [group["lr"] for group in optimizer.param_groups]
+    return OneCycleLR(optimizer, max_lr=highest, total_steps=steps)

@@ -14,12 +14,13 @@ from src.csv_files import significant, write_csv
 from src.datasets import load_files, load_labels
 from src.devices import choose_device, describe_device, place
 from src.evaluation import Evaluation, class_rows, confusion_rows, evaluate_predictions, summary_metrics
+from src.heatmaps import heatmaps
 from src.inference import class_probabilities
 from src.models import temperature_of
 from src.outputs import whole_folder
 from src.params import read_params
-from src.plots.base import save_all
-from src.plots.results import result_figures
+from src.plots.base import save, save_all
+from src.plots.results import heatmap_images, predicted_images, result_figures
 from src.predictions import write_predictions
 from src.runtime import prepare_process
 from stages import log, run_stage, write_json
@@ -51,6 +52,10 @@ def main(
     write_predictions(predictions_csv, range(len(files)), files, labels, probabilities, names)
     with whole_folder(figures) as folder:
         save_all(result_figures(evaluation, images, files, read_history(history_csv), params.figures), folder)
+        shown = heatmap_images(evaluation, params.figures)
+        maps = heatmaps(loaded.model, images[shown], evaluation.predicted[shown])
+        if maps is not None:
+            save(predicted_images(evaluation, images, shown, maps=maps), folder / "heatmaps.png")
     if not evaluation.errors:
         log("no mistakes to draw")
     log(

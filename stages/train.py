@@ -27,7 +27,7 @@ from src.inference import BATCH_SIZE, predict_logits, probabilities_of
 from src.memory import require_room_for_batches, require_room_for_weights
 from src.models import build_model, count_parameters, temperature_of
 from src.outputs import require_room
-from src.params import Params, Recipe, Train, is_auto, read_params
+from src.params import Params, Pretrained, Recipe, Train, is_auto, read_params
 from src.predictions import write_predictions
 from src.processes import Processes, joined, needs_launcher, processes_per_host
 from src.progress import Epoch, best_epoch
@@ -45,6 +45,8 @@ CONTENT_UNKNOWN = (
     "images are neither mirrored nor cut in training, in case they show characters; `content: objects`, or characters, "
     "in the dataset's source.yaml says what they show"
 )
+FEW_PHOTOGRAPHS = 2000
+"""Per class: with fewer, a pretrained network is far ahead of one that learns from scratch (docs/benchmarks.md)."""
 MOST_PARAMETERS = 20_000
 """Per training image; with more, a smaller model learns as well, in less time."""
 WORSE = 1.1
@@ -107,6 +109,10 @@ def train_classifier(
         log(f"hint: {CONTENT_UNKNOWN}")
     batch_size = min(recipe.batch_size, len(train))
     share = processes.share(batch_size) if processes.count > 1 else None
+    if processes.count > 1 and isinstance(recipe, Pretrained):
+        raise MnistryError(
+            f"train.processes: {processes.count} in all, but model pretrained is trained by one; expected 1"
+        )
     if batch_size < processes.count:
         raise MnistryError(f"train.processes: {processes.count} in all can't share batches of {batch_size} images")
     log(f"batches of images {(batch_size, *dataset.shape)} and labels {(batch_size,)}")
@@ -119,20 +125,24 @@ def train_classifier(
     require_room(classifier, sum(tensor.nbytes for tensor in model.state_dict().values()))
     require_room(train_json, 0)
     require_room(validation_csv, 0)
-    inputs = key_inputs(params, dataset, machine)
+    weights = pretrained_weights(model, recipe)
+    inputs = key_inputs(params, dataset, machine) | {"weights": weights}
     processes.require_same({**inputs, "machine": {"torch": machine["torch"]}})
     checkpoint = open_checkpoint(training_key(inputs), log)
     if checkpoint.epochs:
         done = f"epoch {checkpoint.epochs[-1].number}/{recipe.epochs}, kept in {checkpoint.path}"
         log(f"training goes on after {done}; with MNISTRY_RESUME=no, it starts afresh")
     balanced = params.train.class_weights == "balanced"
+    learner, learned, held_out = model, train, validation
+    if isinstance(recipe, Pretrained):
+        learner, learned, held_out = pretrained_learner(model, train, validation, params, precision, checkpoint)
     epochs = fit(
-        model,
-        train,
-        validation,
+        learner,
+        learned,
+        held_out,
         recipe,
         generator=torch.Generator().manual_seed(params.seed),
-        augment=make_augmentation(recipe.augment, params.seed, device, share),
+        augment=make_augmentation(recipe.augment, params.seed, device, share) if learner is model else None,
         class_weights=balanced_weights(train_labels, len(dataset.class_names)).to(device) if balanced else None,
         precision=precision,
         keep=params.train.keep,
@@ -151,11 +161,57 @@ def train_classifier(
             log(f"warning: {warning}")
         kept = kept_epoch(history, params.train.keep)
         probabilities = calibrate(model, validation)
-        save_classifier(classifier, Classifier(model, params.model, recipe, dataset, familiarity_of(train)))
+        save_classifier(classifier, Classifier(model, params.model, recipe, dataset, familiarity_of(train), weights))
         write_json(train_json, train_metrics(history, kept, model))
         files = load_files(normalized, validation_split(dataset, params.train), len(validation.labels))
         write_validation(validation_csv, validation, files, dataset, probabilities)
     checkpoint.remove()
+    if few := few_photographs(params.model, dataset, len(train)):
+        log(f"hint: {few}")
+
+
+def few_photographs(model: str, dataset: DatasetInfo, images: int) -> str | None:
+    """What to try after a model has learned from scratch what photographs, of which there are few, may show."""
+    few = images < FEW_PHOTOGRAPHS * len(dataset.class_names)
+    if model not in ("mlp", "cnn", "resnet") or dataset.shape[0] == 1 or not few:
+        return None
+    return (
+        f"{images:,} colour images are few to learn from scratch; a network that was trained on a million others "
+        "knows more: dvc exp run -S model=pretrained"
+    )
+
+
+def pretrained_weights(model: nn.Module, recipe: Recipe) -> dict[str, str] | None:
+    """Give a pretrained model its weights, and say which; None for other models."""
+    if not isinstance(recipe, Pretrained):
+        return None
+    # It is in no other model's way.
+    from src.transfer import start_from_weights
+
+    weights = asdict(start_from_weights(model, recipe))
+    log(f"weights of {weights['backbone']} from {weights['source']}, SHA-256 {weights['sha256']}")
+    return weights
+
+
+def pretrained_learner(
+    model: nn.Module, train: Subset, validation: Subset, params: Params, precision: torch.dtype, checkpoint: Checkpoint
+) -> tuple[nn.Module, Subset, Subset]:
+    """What is to be fitted to what: the head to the backbone's features, or all of the model to the images.
+
+    In that case, the head is trained before, unless the training goes on from a checkpoint.
+    """
+    from src.transfer import feature_subsets, train_head
+
+    recipe = params.recipe
+    assert isinstance(recipe, Pretrained)
+    if recipe.trained == "all" and checkpoint.epochs:
+        return model, train, validation
+    features = feature_subsets(model, train, validation, recipe, precision, log)
+    if recipe.trained == "head":
+        return model.get_submodule("network.head"), *features
+    loss = train_head(model, features[0], recipe, params.seed)
+    log(f"the head is trained, to a loss of {loss:.4f}; now the whole network")
+    return model, train, validation
 
 
 def held_out_from(dataset: DatasetInfo, options: Train) -> str:
@@ -339,12 +395,12 @@ def train_metrics(history: Sequence[Epoch], kept: Epoch, model: nn.Module) -> di
 def hints(params: Params, labels: np.ndarray, class_names: Sequence[str], parameters: int) -> Iterator[str]:
     """What the params may be wrong about. labels: of the images to train on, int64. parameters: of the model."""
     steps, epochs = steps_per_epoch(len(labels), params.recipe.batch_size), params.recipe.epochs
-    if steps * epochs < FEW_STEPS:
+    if steps * epochs < FEW_STEPS and not isinstance(params.recipe, Pretrained):
         yield (
             f"{steps * epochs} steps in all are few; a small dataset takes more epochs, "
             f"such as -S models.{params.model}.epochs={math.ceil(FEW_STEPS / steps)}"
         )
-    if parameters > MOST_PARAMETERS * len(labels):
+    if parameters > MOST_PARAMETERS * len(labels) and not isinstance(params.recipe, Pretrained):
         yield (
             f"{parameters:,} parameters for {len(labels)} training images are very many; try a smaller model, by the "
             f"params under models.{params.model}, or smaller images, by image_size in source.yaml"

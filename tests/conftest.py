@@ -70,7 +70,8 @@ def default_params() -> dict:
 
 @pytest.fixture
 def params(default_params: dict) -> Params:
-    """params.yaml's, each recipe completed as for MNIST."""
+    """params.yaml's, each recipe completed as for MNIST; the pretrained model gets small images."""
+    default_params["models"]["pretrained"]["image_size"] = 32
     return completed_params(default_params)
 
 

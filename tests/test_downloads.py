@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 import requests
 
-from src.sources import downloads
-from src.sources.downloads import Downloads, NotFetchedError
+from src import downloads
+from src.downloads import Downloads, NotFetchedError
 
 CONTENT = b"an archive" * 1000
 MD5 = hashlib.md5(CONTENT).hexdigest()

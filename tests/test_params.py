@@ -64,7 +64,7 @@ def test_recipe_is_the_chosen_models(params):
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("model", "bogus", r"model is 'bogus'; expected one of cnn, linear, mlp, resnet"),
+        ("model", "bogus", r"model is 'bogus'; expected one of cnn, linear, mlp, pretrained, resnet"),
         ("model", "cn", r"model is 'cn'; did you mean cnn\?"),
         ("models__mlp__epochs", -1, r"models\.mlp\.epochs is -1; expected a number of at least 1"),
         ("models__mlp__epochs", 1.5, r"models\.mlp\.epochs is 1\.5; expected an integer"),

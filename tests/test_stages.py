@@ -113,7 +113,7 @@ def test_stages_write_what_the_design_promises(project, normalized):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_colour_goes_through_every_stage_with_every_model(project, write_params, model):
+def test_colour_goes_through_every_stage_with_every_model(project, write_params, model, capsys):
     """FakeData of torchvision at 3x32x32: random images, so nothing to learn, but the shapes have to fit."""
     write_params(model=model, **{f"models__{model}__epochs": 1})
     source = project / "fake"
@@ -126,8 +126,29 @@ def test_colour_goes_through_every_stage_with_every_model(project, write_params,
     assert np.load(project / "normalized/train_images.npy").shape == (20, 3, 32, 32)
     files = [project / name for name in ("c.safetensors", "train.json", "history.csv", "v.csv")]
     train.main(project / "normalized", *files)
+    hinted = capsys.readouterr().out.splitlines()[-1].startswith("hint: 18 colour images are few")
+    assert hinted == (model in ("mlp", "cnn", "resnet"))
     evaluate.main(project / "normalized", files[0], files[2], *(project / n for n in ("metrics", "p.csv", "figures/t")))
     assert sum(int(row["count"]) for row in rows(project / "metrics/confusion.csv")) == 9
+    assert (project / "figures/t/heatmaps.png").exists() == (model in ("cnn", "resnet", "pretrained"))
+
+
+@pytest.mark.parametrize(
+    ("model", "channels", "images", "hinted"),
+    [
+        ("cnn", 3, 19_999, True),
+        ("mlp", 3, 5, True),
+        ("cnn", 3, 20_000, False),
+        ("cnn", 1, 5, False),
+        ("pretrained", 3, 5, False),
+        ("linear", 3, 5, False),
+    ],
+)
+def test_few_colour_images_are_told_of_the_pretrained_model(model, channels, images, hinted):
+    """With the command: fewer than 2,000 per class of ten, to a model that learned from scratch."""
+    hint = train.few_photographs(model, dataset_info(shape=(channels, 8, 8)), images)
+    assert (hint is not None) == hinted
+    assert hint is None or hint.endswith(": dvc exp run -S model=pretrained")
 
 
 def test_training_twice_gives_the_same_bytes(project, normalized):

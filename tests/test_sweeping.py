@@ -118,7 +118,7 @@ def test_runs_of_one_name_get_a_hash_of_their_params():
         ("seed.of.all=1", "seed has no of"),
         ("other.yaml:seed=1", "-S other.yaml:seed=1: expected a param of params.yaml, not of other.yaml"),
         ("seed=0,-1", "-S seed=-1: seed is -1; expected a number of at least 0"),
-        ("model=mlp,bogus", "-S model=bogus: model is 'bogus'; expected one of cnn, linear, mlp, resnet"),
+        ("model=mlp,bogus", "-S model=bogus: model is 'bogus'; expected one of cnn, linear, mlp, pretrained, resnet"),
         ("models.cnn.epochs=0", "-S models.cnn.epochs=0: models.cnn.epochs is 0; expected a number of at least 1"),
         ("models.mlp=5", "models.mlp is 5; expected a mapping"),
         ("seed=range(0)", "-S: 0 combinations of values; expected 1 to 10,000"),

@@ -8,9 +8,9 @@ from PIL import Image
 from torchvision import datasets
 from torchvision.datasets import utils
 
+from src.downloads import NotFetchedError
 from src.errors import MnistryError
 from src.sources import open_source
-from src.sources.downloads import NotFetchedError
 
 
 def idx(array):
@@ -40,7 +40,7 @@ def tiny(tmp_path, monkeypatch):
     # Closed ports: a test that went past its mirror would be refused at once.
     monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/", "http://localhost:9/"])
     monkeypatch.setenv("MNISTRY_MIRROR", str(tmp_path / "mirror"))
-    monkeypatch.setattr("src.sources.downloads.BACKOFF_SECONDS", 0)
+    monkeypatch.setattr("src.downloads.BACKOFF_SECONDS", 0)
     return arrays
 
 

@@ -32,6 +32,7 @@ FIGURES = {
     "figures/dataset/classes.png": "Images per class",
     "figures/test/mistakes.png": "The surest mistakes",
     "figures/test/predictions.png": "Test images, drawn at random",
+    "figures/test/heatmaps.png": "Where the classifier looked: test images drawn at random, then the surest mistakes",
 }
 AGAIN = {f"figures/test/{name}.png" for name in
          ("learning_curves", "confusion", "confusion_normalized", "classes", "reliability")}  # fmt: skip

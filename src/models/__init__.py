@@ -52,7 +52,11 @@ def build_model(name: str, recipe: Recipe, dataset: DatasetInfo) -> nn.Sequentia
     """
     model = nn.Sequential()
     model.add_module("normalize", NormalizeCodes(dataset.normalization))
-    model.add_module("network", build_network(name, recipe, dataset.shape, len(dataset.class_names)))
+    network = build_network(name, recipe, dataset.shape, len(dataset.class_names))
+    if undo := getattr(network, "undo", None):
+        # It was trained elsewhere, with a normalization of its own.
+        undo(dataset.normalization)
+    model.add_module("network", network)
     model.add_module("calibrate", Calibrate())
     return model
 

@@ -75,14 +75,17 @@ def shorten_start(name: str, width: int) -> str:
     return name if len(name) <= width else "…" + name[len(name) - width + 1 :]
 
 
-def image_grid(images: np.ndarray, captions: Sequence[str], colours: Sequence[str] = (), columns: int = 4) -> Figure:
+def image_grid(
+    images: np.ndarray, captions: Sequence[str], colours: Sequence[str] = (), columns: int = 4, size: float = 1.0
+) -> Figure:
     """Images in rows, each under its caption.
 
-    images: uint8, shape (N, C, H, W). colours: of the captions; black by default.
+    images: uint8, shape (N, C, H, W). colours: of the captions; black by default. size: times the usual width.
     """
     rows = -(-len(images) // columns)
     lines = max(caption.count("\n") for caption in captions) + 1
-    figure = Figure(figsize=(1.9 * columns, (1.6 + 0.24 * lines) * rows), layout="constrained")
+    height = 1.6 * size * min(images.shape[2] / images.shape[3], 1)
+    figure = Figure(figsize=(1.9 * size * columns, (height + 0.24 * lines) * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
@@ -29,12 +30,25 @@ def result_figures(
     yield "confusion_normalized", confusion_matrix(evaluation.confusion, names, share_of_row=True)
     yield "classes", class_metrics(evaluation.precision, evaluation.recall, names)
     yield "reliability", reliability_diagram(evaluation.calibration, evaluation.calibration_error)
-    generator = np.random.default_rng(settings.seed)
-    drawn = generator.choice(len(images), min(settings.test_images, len(images)), replace=False)
-    yield "predictions", predicted_images(evaluation, images, np.sort(drawn))
+    yield "predictions", predicted_images(evaluation, images, drawn_images(len(images), settings))
     if evaluation.errors:
         worst = worst_mistakes(evaluation, settings.test_images)
         yield "mistakes", predicted_images(evaluation, images, worst, files)
+
+
+def drawn_images(count: int, settings: Figures) -> np.ndarray:
+    """Which of `count` test images are shown, drawn at random: int64, ascending."""
+    generator = np.random.default_rng(settings.seed)
+    drawn = generator.choice(count, min(settings.test_images, count), replace=False)
+    ascending: np.ndarray = np.sort(drawn)
+    return ascending
+
+
+def heatmap_images(evaluation: Evaluation, settings: Figures) -> np.ndarray:
+    """Which test images are shown with a heat map: half of those drawn at random, and half of the surest mistakes."""
+    drawn = drawn_images(len(evaluation.labels), settings)
+    worst = worst_mistakes(evaluation, settings.test_images)
+    return np.concatenate([each[: -(-settings.test_images // 2)] for each in (drawn, worst)])
 
 
 def worst_mistakes(evaluation: Evaluation, most: int) -> np.ndarray:
@@ -44,9 +58,16 @@ def worst_mistakes(evaluation: Evaluation, most: int) -> np.ndarray:
 
 
 def predicted_images(
-    evaluation: Evaluation, images: np.ndarray, indices: np.ndarray, files: Sequence[str] = ()
+    evaluation: Evaluation,
+    images: np.ndarray,
+    indices: np.ndarray,
+    files: Sequence[str] = (),
+    maps: np.ndarray | None = None,
 ) -> Figure:
-    """The images at `indices`, each under its prediction and its label (T3), and its file where `files` are given."""
+    """The images at `indices`, each under its prediction and its label (T3), and its file where `files` are given.
+
+    maps: heat maps to draw next to them, float32 in [0, 1], shape (n, H, W).
+    """
     names = [shorten(name, 14) for name in evaluation.class_names]
     captions, colours = [], []
     for i in indices:
@@ -54,7 +75,22 @@ def predicted_images(
         caption = f"{names[predicted]}: {evaluation.probabilities[i].max():.1%}\nactual: {names[actual]}"
         captions.append(f"{caption}\n{shorten_start(files[i], 22)}" if files else caption)
         colours.append(BLUE if predicted == actual else ORANGE)
-    return image_grid(images[indices], captions, colours)
+    if maps is None:
+        return image_grid(images[indices], captions, colours)
+    return image_grid(images_with_heatmaps(images[indices], maps), captions, colours, size=1.3)
+
+
+def images_with_heatmaps(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Each image, and to its right the same in grey under its heat map: uint8, shape (N, 3, H, 2 * W + gap).
+
+    images: uint8, shape (N, C, H, W). maps: float32 in [0, 1], shape (N, H, W).
+    """
+    count, _, height, width = images.shape
+    colours = np.repeat(images, 3, 1) if images.shape[1] == 1 else images
+    heat = colormaps["inferno"](maps)[..., :3].transpose(0, 3, 1, 2) * 255
+    under = images.mean(1, keepdims=True)
+    gap = np.full((count, 3, height, max(width // 14, 1)), 255)
+    return np.concatenate([colours, gap, 0.4 * under + 0.6 * heat], 3).astype(np.uint8)
 
 
 def class_metrics(precision: np.ndarray, recall: np.ndarray, class_names: Sequence[str]) -> Figure:

@@ -12,10 +12,10 @@ import numpy as np
 from pydantic import Field
 
 from src.decoding import Content
+from src.downloads import file_md5
 from src.errors import MnistryError
 from src.sources.base import RawDataset, Split
 from src.sources.descriptions import copy_description
-from src.sources.downloads import file_md5
 from src.splits import stratified_split
 from src.yaml_files import Number, Section, read_yaml
 

@@ -21,11 +21,11 @@ from pydantic import Field
 from tqdm import tqdm
 
 from src.decoding import Content
+from src.downloads import Downloads, NotFetchedError, file_md5
 from src.errors import MnistryError, suggest
 from src.sources.archives import is_archive
 from src.sources.base import RawDataset, Split, SplitName
 from src.sources.descriptions import copy_description
-from src.sources.downloads import Downloads, NotFetchedError, file_md5
 from src.sources.listing import is_ignored
 from src.yaml_files import Section, Tuple, read_yaml
 

@@ -1,0 +1,107 @@
+"""Training on what a pretrained backbone makes of each image: features, computed once."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from src.batches import Subset
+from src.outputs import require_room, writing
+from src.params import Pretrained
+from src.resources import in_words
+from src.training import fit
+from src.weights import PACKAGED, Weights, load_weights
+
+BATCH_SIZE = 64
+"""Images that features are computed of between two looks at the progress bar."""
+SMALLEST_STD = 1e-3
+"""Of a feature; one that varies less over the training images is left as it is."""
+
+
+def start_from_weights(model: nn.Module, recipe: Pretrained) -> Weights:
+    """Give a pretrained classifier's backbone its weights; which they were. Raises MnistryError."""
+    network: Any = model.get_submodule("network")
+    weights, tensors = load_weights(recipe.backbone, network.hub_id, recipe.weights)
+    network.load(tensors, in_order=recipe.backbone == PACKAGED)
+    return weights
+
+
+def feature_subsets(
+    model: nn.Module, train: Subset, validation: Subset, recipe: Pretrained, precision: torch.dtype,
+    log: Callable[[str], None],
+) -> tuple[Subset, Subset]:  # fmt: skip
+    """The subsets with features in place of images; the head's first layer standardizes those of the training images.
+
+    Where the recipe flips, each training image is followed by its mirror image, under the same label.
+    """
+    network: Any = model.get_submodule("network")
+    mirrored = recipe.augment.flip
+    what = f"{len(train)} training images{' and their mirror images' if mirrored else ''}"
+    height, width = network.size
+    log(f"computing the features of {what}, enlarged to {height}x{width}, and of {len(validation)} validation images")
+    start = time.perf_counter()
+    of_train = compute_features(model, train, mirrored, precision)
+    of_validation = compute_features(model, validation, False, precision)
+    log(f"{in_words(of_train.images.nbytes)} of features in {time.perf_counter() - start:.1f} s")
+    standardize(network.head[0], of_train.images)
+    return of_train, of_validation
+
+
+def compute_features(model: nn.Module, subset: Subset, mirrored: bool, precision: torch.dtype) -> Subset:
+    """The backbone's features of the subset's images, float32 of shape (n, F), in place of them.
+
+    mirrored: each image's features are followed by those of its mirror image. They are in a temporary file, mapped
+    into memory, that is gone when the process ends.
+    """
+    network: Any = model.get_submodule("network")
+    labels, shape = subset.labels[subset.indices.to(subset.labels.device)], (len(subset), len(network.head[0].mean))
+    if mirrored:
+        labels, shape = labels.repeat_interleave(2), (2 * shape[0], shape[1])
+    path = Path(tempfile.gettempdir()) / "features"
+    require_room(path, 4 * shape[0] * shape[1])
+    with tempfile.TemporaryFile() as file, writing(path):
+        for features in _features(model, subset, mirrored, precision):
+            file.write(features.float().cpu().numpy().data)
+        file.flush()
+        # The map keeps the file, which has no name any more.
+        mapped = np.memmap(file, np.float32, "c", shape=shape) if len(subset) else np.empty(shape, np.float32)
+    return Subset(torch.from_numpy(mapped).to(labels.device), labels, torch.arange(shape[0]))
+
+
+@torch.inference_mode()
+def _features(model: nn.Module, subset: Subset, mirrored: bool, precision: torch.dtype) -> Iterator[Tensor]:
+    model.eval()
+    network: Any = model.get_submodule("network")
+    bar = tqdm(total=len(subset), desc="features", unit="image", disable=None, dynamic_ncols=True, leave=False)
+    with bar, torch.autocast(subset.images.device.type, precision, enabled=precision is not torch.float32):
+        for images, _ in subset.gather(subset.indices, BATCH_SIZE):
+            both = torch.stack([images, images.flip(3)], 1).flatten(0, 1) if mirrored else images
+            yield network.features(model.get_submodule("normalize")(both))
+            bar.update(len(images))
+
+
+def standardize(layer: nn.Module, features: Tensor) -> None:
+    """Fit the layer to the features, shape (n, F): mean 0 and standard deviation 1."""
+    total, squares = torch.zeros(2, features.shape[1], dtype=torch.float64)
+    for chunk in features.split(4096):
+        wide = chunk.cpu().double()
+        total += wide.sum(0)
+        squares += wide.square().sum(0)
+    mean = total / len(features)
+    std = (squares / len(features) - mean.square()).clamp(min=0).sqrt()
+    layer.get_buffer("mean").copy_(mean)
+    layer.get_buffer("scale").copy_(torch.where(std > SMALLEST_STD, 1 / std, 1.0))
+
+
+def train_head(model: nn.Module, features: Subset, recipe: Pretrained, seed: int) -> float:
+    """Train the head alone, as before the whole network is trained; the last epoch's loss."""
+    network: Any = model.get_submodule("network")
+    none = Subset(features.images, features.labels, features.indices[:0])
+    epochs = fit(network.head, features, none, recipe.of_head, generator=torch.Generator().manual_seed(seed))
+    return [epoch.train.loss for epoch in epochs][-1]

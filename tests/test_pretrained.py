@@ -1,0 +1,365 @@
+"""`model=pretrained`: the backbone's weights, what surrounds it, and how it is trained."""
+
+import gc
+import json
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import pytest
+import timm
+import torch
+from efficientnet_lite_pytorch import EfficientNet
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+from src import weights as weights_module
+from src.batches import Subset
+from src.checkpoints import METADATA_KEY, load_classifier
+from src.errors import MnistryError
+from src.models import build_model
+from src.models.pretrained import Network, Standardize, enlarged
+from src.params import BY_TRAINED, Params, read_params
+from src.training import fit, make_optimizer, make_schedule
+from src.transfer import compute_features, feature_subsets, standardize, start_from_weights
+from src.weights import PACKAGED, PACKAGED_FILE, load_weights
+from stages import download, normalize, train
+from tests.conftest import PROJECT, dataset_info, words_printed
+
+CPU = torch.device("cpu")
+SMALL = "test_resnet"
+"""A backbone of timm for tests; it has batch normalization, and its last maps are those of its last stage."""
+SMALL_FEATURES = 96 + 192
+"""Of its last two stages."""
+
+
+@pytest.fixture
+def recipe(params):
+    """The default one, on images of 32x32."""
+    return params.models.pretrained
+
+
+@pytest.fixture
+def codes():
+    """Four random images in colour."""
+    return torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A folder that MNISTRY_MIRROR names, with weights for the small backbone; there is no hub."""
+
+    def no_hub(*_: object, **__: object) -> str:
+        raise RuntimeError("the hub is unreachable\nfor good")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", no_hub)
+    monkeypatch.setenv("MNISTRY_MIRROR", str(tmp_path / "mirror"))
+    (tmp_path / "mirror" / "weights").mkdir(parents=True)
+    torch.manual_seed(1)
+    save_file(timm.create_model(SMALL).state_dict(), tmp_path / "mirror" / "weights" / f"{SMALL}.safetensors")
+    return tmp_path / "mirror"
+
+
+def parts(model) -> tuple[Any, Any]:
+    """The first layer and the network."""
+    return model.get_submodule("normalize"), model.get_submodule("network")
+
+
+def small(recipe, **changes):
+    """The recipe with the small backbone."""
+    return recipe.model_copy(update={"backbone": SMALL} | changes)
+
+
+def test_packaged_weights_give_what_their_own_implementation_gives(recipe):
+    """The same logits within 1e-4, through timm's network with the statistics in its convolutions."""
+    file = Path(str(files(PACKAGED_FILE[0]))) / PACKAGED_FILE[1]
+    reference = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(file)).eval()
+    model = build_model("pretrained", recipe, dataset_info(shape=(3, 32, 32)))
+    start_from_weights(model, recipe)
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    network = Network(PACKAGED, 64, (3, 64, 64), 10).eval()
+    network.backbone.load_state_dict(model.get_submodule("network.backbone").state_dict())
+    with torch.inference_mode():
+        features = network.features(images)[:, -1280:]
+        logits = F.linear(features, reference._fc.weight, reference._fc.bias)
+        expected = reference(images * 2 - 1)
+    assert expected.abs().max() > 1
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
+
+
+def test_the_datasets_normalization_is_undone(recipe, codes):
+    """The backbone sees the pixels, whatever they were normalized to, in its own normalization."""
+    seen = []
+    for mean, std in ((0.0, 1.0), (0.5, 0.5), (0.3, 0.2)):
+        info = dataset_info(shape=(3, 32, 32), mean=mean, std=std)
+        first, network = parts(build_model("pretrained", recipe, info))
+        seen.append(network._enlarged(first(codes)))
+    expected = codes / 255 * 2 - 1
+    for images in seen:
+        torch.testing.assert_close(images, expected, rtol=0, atol=1e-5)
+
+
+def test_grey_images_are_three_equal_channels(recipe):
+    """As if they had been saved in colour."""
+    grey = torch.randint(0, 256, (2, 1, 20, 28), dtype=torch.uint8)
+    seen = []
+    for images in (grey, grey.expand(-1, 3, -1, -1)):
+        first, network = parts(build_model("pretrained", recipe, dataset_info(shape=(images.shape[1], 20, 28))))
+        seen.append(network._enlarged(first(images)))
+    assert seen[0].shape == (2, 3, 32, 32)
+    torch.testing.assert_close(*seen)
+
+
+@pytest.mark.parametrize(
+    ("sides", "image_size", "expected"),
+    [
+        ((28, 28), 160, (160, 160)),
+        ((32, 64), 160, (80, 160)),
+        ((200, 100), 160, (200, 100)),
+        ((8, 8), 32, (32, 32)),
+        ((4, 64), 64, (32, 64)),
+        ((28, 28), 112, (112, 112)),
+    ],
+)
+def test_images_are_enlarged_in_their_proportions(sides, image_size, expected):
+    """No side has fewer than 32 pixels, and images that are as large stay as they are."""
+    assert enlarged(sides, image_size) == expected
+
+
+def test_head_gets_the_last_two_stages_too(recipe):
+    """EfficientNet-Lite0's 112 and 320 channels next to its 1,280; no maps twice where they are the features."""
+    for backbone, features in ((PACKAGED, 112 + 320 + 1280), (SMALL, SMALL_FEATURES)):
+        network = Network(backbone, 32, (3, 32, 32), 10)
+        assert network.features(torch.rand(1, 3, 32, 32)).shape == (1, features), backbone
+
+
+@pytest.mark.parametrize("size", [1, 16, 17, 40])
+def test_images_in_chunks_have_the_features_that_they_have_at_once(recipe, size):
+    """Without gradients, they are computed sixteen at a time."""
+    network = Network(SMALL, 32, (3, 32, 32), 10)
+    images = torch.rand(size, 3, 32, 32)
+    at_once = network.features(images)
+    with torch.no_grad():
+        torch.testing.assert_close(network.features(images), at_once.detach(), rtol=0, atol=1e-5)
+
+
+def test_unknown_backbone_is_refused_with_similar_names(recipe):
+    """Before anything is computed."""
+    with pytest.raises(MnistryError, match=r"no image model 'resnet19'; expected one such as .*resnet"):
+        build_model("pretrained", small(recipe, backbone="resnet19"), dataset_info())
+
+
+def test_weights_of_other_backbones_come_from_the_mirror(recipe, mirror):
+    """By their name; the classifier names the file and its SHA-256, which may be asked for."""
+    model = build_model("pretrained", small(recipe), dataset_info(shape=(3, 32, 32)))
+    found = start_from_weights(model, small(recipe))
+    file = mirror / "weights" / f"{SMALL}.safetensors"
+    assert (found.backbone, found.source) == (SMALL, str(file))
+    assert found.sha256 == weights_module.file_sha256(file)
+    torch.manual_seed(1)
+    expected = timm.create_model(SMALL).state_dict()
+    for name, tensor in model.get_submodule("network.backbone").state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+    assert start_from_weights(model, small(recipe, weights=found.sha256)) == found
+    with pytest.raises(MnistryError, match=rf"have the SHA-256 {found.sha256}; expected {'0' * 64}"):
+        start_from_weights(model, small(recipe, weights="0" * 64))
+
+
+def test_weights_of_another_network_are_refused(recipe, mirror):
+    """With what doesn't fit."""
+    save_file({"stem.weight": torch.zeros(2)}, mirror / "weights" / f"{SMALL}.safetensors")
+    model = build_model("pretrained", small(recipe), dataset_info(shape=(3, 32, 32)))
+    with pytest.raises(MnistryError, match=f"what was found are not the weights of {SMALL}"):
+        start_from_weights(model, small(recipe))
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_weights_that_no_place_has_are_an_error_that_names_both(mirrored, mirror, monkeypatch):
+    """The mirror, or that there is none, and timm's hub, each with its answer, and what to do."""
+    if not mirrored:
+        monkeypatch.delenv("MNISTRY_MIRROR")
+    answer = "resnet18.safetensors: no such file" if mirrored else "MNISTRY_MIRROR: not set"
+    hub = r"timm's hub \(timm/resnet18\.a1_in1k\): the hub is unreachable\n"
+    with pytest.raises(MnistryError, match=rf"{answer}.*; {hub}Set MNISTRY_MIRROR .* weights/resnet18\.safetensors"):
+        load_weights("resnet18", "timm/resnet18.a1_in1k", "any")
+
+
+def test_packaged_weights_that_changed_are_refused(monkeypatch):
+    """Another version of the package takes another version of src/weights.py, which the train stage depends on."""
+    monkeypatch.setattr(weights_module, "PACKAGED_SHA256", "0" * 64)
+    with pytest.raises(MnistryError, match="have the SHA-256 579344"):
+        load_weights(PACKAGED, None, "any")
+
+
+def test_features_of_mirror_images_follow_those_of_their_images(recipe, codes):
+    """Only where the recipe flips; validation images are not mirrored; the head standardizes the training images'."""
+    model = build_model("pretrained", small(recipe), dataset_info(shape=(3, 32, 32)))
+    subset = Subset(codes, torch.tensor([3, 2, 1, 0]), torch.tensor([0, 2]))
+    nothing = Subset(codes, subset.labels, torch.tensor([], dtype=torch.int64))
+    lines: list[str] = []
+    flipping = small(recipe, augment=recipe.augment.model_copy(update={"flip": True}))
+    found, none = feature_subsets(model, subset, nothing, flipping, torch.float32, lines.append)
+    assert found.labels.tolist() == [3, 3, 1, 1]
+    assert (len(none), none.images.shape[1]) == (0, SMALL_FEATURES)
+    assert "2 training images and their mirror images, enlarged to 32x32" in lines[0]
+    first, network = parts(model)
+    with torch.no_grad():
+        features, mirrored = network.features(first(codes)), network.features(first(codes.flip(3)))
+    expected = torch.stack([features[0], mirrored[0], features[2], mirrored[2]])
+    torch.testing.assert_close(found.images, expected, rtol=0, atol=1e-5)
+    plain = compute_features(model, subset, False, torch.float32)
+    torch.testing.assert_close(plain.images, features[[0, 2]], rtol=0, atol=1e-5)
+    standardized = network.head[0](found.images)
+    varying = expected.std(0, correction=0) > 1e-3
+    torch.testing.assert_close(standardized[:, varying].mean(0), torch.zeros(int(varying.sum())), rtol=0, atol=1e-4)
+
+
+def test_features_are_standardized():
+    """Mean 0 and standard deviation 1, over several chunks; one that doesn't vary is left at its scale."""
+    features = torch.randn(5000, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([2.0, 0.1, 0.0]) + 5
+    layer = Standardize(3)
+    standardize(layer, features)
+    result = layer(features)
+    torch.testing.assert_close(result.mean(0), torch.zeros(3), rtol=0, atol=1e-4)
+    torch.testing.assert_close(result.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("trained", ["head", "all"])
+def test_backbone_learns_only_where_all_is_trained(recipe, codes, trained):
+    """At its share of the rate, and its batch statistics never change."""
+    chosen = small(recipe, trained=trained, epochs=2, batch_size=2, optimizer="sgd", backbone_rate=0.25)
+    model = build_model("pretrained", chosen, dataset_info(shape=(3, 32, 32)))
+    torch.nn.init.normal_(model.get_parameter("network.head.1.weight"))
+    optimizer = make_optimizer(model, chosen)
+    schedule = make_schedule(optimizer, chosen, 100)
+    assert schedule is not None
+    highest = [group["max_lr"] for group in optimizer.param_groups]
+    rate = chosen.learning_rate
+    assert highest == ([rate] if trained == "head" else [rate, rate * 0.25])
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    subset = Subset(codes, torch.arange(4), torch.arange(4))
+    list(fit(model, subset, subset, chosen, generator=torch.Generator().manual_seed(0)))
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(before[name], tensor)}
+    expected = {name for name, _ in model.named_parameters() if trained == "all" or "head" in name}
+    assert changed == expected
+
+
+def test_auto_is_what_suits_trained(default_params):
+    """And what is written instead wins."""
+    section = default_params["models"]["pretrained"]
+    for trained, values in BY_TRAINED.items():
+        found = Params.model_validate(
+            default_params | {"models": default_params["models"] | {"pretrained": section | {"trained": trained}}}
+        ).models.pretrained
+        assert {name: getattr(found, name) for name in values} == values
+        assert {name: getattr(found.of_head, name) for name in values} == BY_TRAINED["head"] | {"image_size": 160}
+    section["epochs"] = 3
+    assert Params.model_validate(default_params).models.pretrained.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("image_size", 16, r"image_size is 16; expected a number of at least 32"),
+        ("trained", "tail", r"trained is 'tail'; .*expected one of all, head"),
+        ("augment__shift", 0.1, r"trained is 'head'; its features are computed once, so augment can only flip; expec"),
+        ("backbone", "hf-hub:me/mine", r"backbone is 'hf-hub:me/mine'; expected the name of one of timm's image"),
+        ("weights", "abc", r"weights is 'abc'; expected any, or a SHA-256 in hexadecimal"),
+    ],
+)
+def test_wrong_value_is_refused(write_params, key, value, expected):
+    """With what was expected."""
+    with pytest.raises(MnistryError, match=rf"models\.pretrained\.{expected}"):
+        read_params(write_params(**{f"models__pretrained__{key}": value}))
+
+
+@pytest.fixture
+def no_freeze(monkeypatch):
+    """Or everything that the tests have made would stay to their end."""
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+
+
+@pytest.fixture
+def digits(tmp_path, monkeypatch, write_params, mirror, no_freeze):
+    """A folder with digits, normalized, and a function that trains the small backbone on them."""
+    monkeypatch.chdir(tmp_path)
+    write_params()
+    download.main(PROJECT / "data/sources/digits", tmp_path / "raw")
+    normalize.main(tmp_path / "raw", tmp_path / "normalized", tmp_path / "d.json", tmp_path / "figures")
+
+    def run(name: str, **changes: object) -> Path:
+        changes = {"backbone": SMALL, "image_size": 32} | changes
+        write_params(model="pretrained", **{f"models__pretrained__{key}": value for key, value in changes.items()})
+        outputs = ("c.safetensors", "train.json", "history.csv", "v.csv")
+        folder: Path = tmp_path / name
+        train.main(tmp_path / "normalized", *(folder / output for output in outputs))
+        return folder
+
+    return run
+
+
+def test_trained_head_is_a_classifier_like_any_other(digits, mirror, capsys):
+    """Better than chance on untrained features; its file names the weights and needs them no more; the same bytes."""
+    folder = digits("first", epochs=4, augment__flip=False)
+    printed = capsys.readouterr().out
+    with safe_open(folder / "c.safetensors", framework="pt") as file:
+        metadata = json.loads(file.metadata()[METADATA_KEY])
+    sha256 = weights_module.file_sha256(mirror / "weights" / f"{SMALL}.safetensors")
+    assert metadata["weights"] == {
+        "backbone": SMALL, "source": f"{mirror}/weights/{SMALL}.safetensors", "sha256": sha256,
+    }  # fmt: skip
+    assert f"weights of {SMALL} from {mirror}/weights/{SMALL}.safetensors, SHA-256 {sha256}" in printed
+    assert "hint" not in printed
+    assert json.loads((folder / "train.json").read_text())["validation_accuracy"] > 0.5
+    again = digits("second", epochs=4, augment__flip=False)
+    assert (folder / "c.safetensors").read_bytes() == (again / "c.safetensors").read_bytes()
+    (mirror / "weights" / f"{SMALL}.safetensors").unlink()
+    loaded = load_classifier(folder / "c.safetensors")
+    assert loaded.weights == metadata["weights"]
+    images = np.load(folder.parent / "normalized" / "test_images.npy")
+    labels = np.load(folder.parent / "normalized" / "test_labels.npy")
+    with torch.inference_mode():
+        predicted = loaded.model(torch.from_numpy(images)).argmax(1).numpy()
+    assert (predicted == labels).mean() > 0.5
+
+
+def test_whole_network_starts_from_the_head_and_goes_on_where_it_was_cut_off(digits, capsys, monkeypatch):
+    """Without computing features again; the bytes are those of a training in one piece."""
+    whole = digits("whole", trained="all", epochs=2)
+    printed = capsys.readouterr().out
+    assert "the head is trained, to a loss of" in printed
+    monkeypatch.setattr("src.resuming.SECONDS", 0)
+    monkeypatch.setattr("src.resuming.SHARE", 1e9)
+    report = train.report
+
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "report", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        digits("cut", trained="all", epochs=2)
+    monkeypatch.setattr(train, "report", report)
+    capsys.readouterr()
+    resumed = digits("cut", trained="all", epochs=2)
+    printed = capsys.readouterr().out
+    assert "training goes on after epoch 1/2" in printed
+    assert "features" not in printed
+    assert (whole / "c.safetensors").read_bytes() == (resumed / "c.safetensors").read_bytes()
+
+
+def test_other_models_never_import_timm():
+    """It takes two seconds; so does huggingface_hub, and nothing of either is needed."""
+    program = (
+        "import sys; from stages import train, evaluate; from src.models import build_model; "
+        "from src.params import read_params; from src.recipes import Facts, complete; "
+        "from tests.conftest import dataset_info; models = read_params().models; "
+        "[build_model(name, complete(name, recipe, Facts(1000)), dataset_info()) "
+        "for name, recipe in models if name != 'pretrained']; "
+        "print('timm' in sys.modules, 'huggingface_hub' in sys.modules, 'src.transfer' in sys.modules)"
+    )
+    assert words_printed(program) == ["False"] * 3
+    assert "timm" in sys.modules
