@@ -147,8 +147,10 @@ def _built_without_memory(path: Path, name: str, recipe: Recipe, dataset: Datase
     try:
         with torch.device("meta"):
             return build_model(name, recipe, dataset)
-    except RuntimeError as error:
-        # Torch's word for a layer of more numbers than it can count.
+    except (RuntimeError, MnistryError) as error:
+        if parameters > max(count, BUILT_AT_ONCE):
+            raise
+        # A RuntimeError is torch's word for a layer of more numbers than it can count.
         raise MnistryError(f"{path}: no {name} can be as it says ({error}); run `dvc repro`") from None
     finally:
         hook.remove()

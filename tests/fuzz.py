@@ -41,13 +41,13 @@ from src.decoding import decode_image, measure_image
 from src.errors import MnistryError
 from src.inference import class_probabilities
 from src.models import build_model
-from src.params import Params, read_params
+from src.params import Params
 from src.sources import open_source
 from src.sources.digits import DigitsDescription
 from src.sources.images import ImagesDescription
 from src.sources.torchvision_classes import TorchvisionDescription
 from src.yaml_files import read_yaml
-from tests.conftest import dataset_info
+from tests.conftest import completed_params, dataset_info
 from tests.image_files import encoded, png, put
 
 SECONDS = 10
@@ -390,7 +390,7 @@ def read_image(content: bytes, _: Path) -> None:
 
 def classifier_file(name: str, **changes: Any) -> bytes:
     """The file of a small classifier."""
-    recipe = getattr(read_params(Path("params.yaml")).models, name).model_copy(update=changes)
+    recipe = getattr(completed_params().models, name).model_copy(update=changes)
     info = dataset_info("ab", (1, 4, 4))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "classifier.safetensors"

@@ -332,7 +332,7 @@ def test_killed_repro_goes_on_where_it_was(clone):
     """DVC and the stage killed amid training, outputs gone by then: the next run ends in the bytes of a whole one."""
     for old, new in (("SECONDS = 10.0", "SECONDS = 0.0"), ("SHARE = 0.01", "SHARE = 1.0")):
         clone.edit("src/resuming.py", old, new)
-    clone.edit("params.yaml", "  mlp:\n    epochs: 15\n", "  mlp:\n    epochs: 60\n")
+    clone.edit("params.yaml", "  mlp:\n    epochs: auto\n", "  mlp:\n    epochs: 60\n")
     process = subprocess.Popen(
         ["dvc", "repro"], cwd=clone.path, env=clone.environment, stdout=subprocess.PIPE, text=True,
         start_new_session=True,

@@ -67,6 +67,12 @@ def confusion(counts, names=CLASS_NAMES):
     ]
 
 
+@pytest.fixture(autouse=True)
+def _no_project(tmp_path, monkeypatch):
+    """The runs are no revisions of a repository."""
+    monkeypatch.chdir(tmp_path)
+
+
 def plots_of(runs, validation=True, names=CLASS_NAMES):
     """The plots of the runs, as `dvc plots` would give them."""
     files = {
