@@ -154,12 +154,12 @@ def train_classifier(
         return
     with kept_on_error(checkpoint, params):
         history = write_history(epochs, checkpoint.epochs, recipe.epochs, history_csv)
-        warning = worse_than_untrained(history, params, len(dataset.class_names)) or learned_nothing(
+        kept = kept_epoch(history, params.train.keep)
+        warning = worse_than_untrained(history, kept, params, len(dataset.class_names)) or learned_nothing(
             history[-1].train.accuracy, params, train_labels
         )
         if warning:
             log(f"warning: {warning}")
-        kept = kept_epoch(history, params.train.keep)
         probabilities = calibrate(model, validation)
         save_classifier(classifier, Classifier(model, params.model, recipe, dataset, familiarity_of(train), weights))
         write_json(train_json, train_metrics(history, kept, model))
@@ -350,12 +350,15 @@ def learned_nothing(accuracy: float, params: Params, labels: np.ndarray) -> str 
     )
 
 
-def worse_than_untrained(history: Sequence[Epoch], params: Params, num_classes: int) -> str | None:
-    """What to say where a last loss is above both the untrained model's and that of equal shares for all classes."""
+def worse_than_untrained(history: Sequence[Epoch], kept: Epoch, params: Params, num_classes: int) -> str | None:
+    """What to say where a last loss is above both the untrained model's and that of equal shares for all classes.
+
+    Nothing of the validation loss where that of the epoch that was kept is not.
+    """
     last, limit = history[-1], max(history[0].first_loss, math.log(num_classes))
     if last.train.loss > limit:
         return f"the last training loss, {last.train.loss:.5g}, is above the untrained {limit:.5g}; {advice(params)}"
-    if last.validation and last.validation.loss > limit:
+    if last.validation and kept.validation and min(last.validation.loss, kept.validation.loss) > limit:
         return (
             f"the last validation loss, {last.validation.loss:.5g}, is above the untrained {limit:.5g}, and the last "
             "training loss is not: the model learned its images by heart; try augmentation or fewer epochs"
