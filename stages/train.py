@@ -64,7 +64,7 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     paths = normalized, classifier, train_json, history_csv, validation_csv
     params = read_params()
     device = choose_device(params.device)
-    count = processes_per_host(params.train.processes, device)
+    count = processes_per_host(asked_processes(params), device)
     if needs_launcher(count):
         # Here, not above: one process has no use for it.
         from src.launching import launch
@@ -73,6 +73,11 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
         return
     with joined(device) as (processes, own_device):
         train_classifier(params, own_device, processes, *paths)
+
+
+def asked_processes(params: Params) -> Literal["auto"] | int:
+    """What train.processes says, except that auto is 1 for the model that only one process can train."""
+    return 1 if params.model == "pretrained" and params.train.processes == "auto" else params.train.processes
 
 
 def train_classifier(
@@ -111,7 +116,7 @@ def train_classifier(
     share = processes.share(batch_size) if processes.count > 1 else None
     if processes.count > 1 and isinstance(recipe, Pretrained):
         raise MnistryError(
-            f"train.processes: {processes.count} in all, but model pretrained is trained by one; expected 1"
+            f"train.processes: {processes.count} in all, but model pretrained is trained by one; expected 1 on one host"
         )
     if batch_size < processes.count:
         raise MnistryError(f"train.processes: {processes.count} in all can't share batches of {batch_size} images")
