@@ -48,16 +48,16 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="of the training split to train on (all but those held out)")
     parser.add_argument("--trials", type=int, default=20, help="recipes, the own one among them (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each recipe (%(default)s)")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KNOB=VALUE", help="one trial with these values alone")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KNOB=VALUE", help="this recipe alone")
     arguments = parser.parse_args()
     prepare_process()
     data = Data(arguments.folder, arguments.images)
     own = complete(arguments.model, getattr(read_params().models, arguments.model), data.facts(0))
-    changes = draw_changes(own, arguments.trials - 1)
+    changes = [{}, *draw_changes(own, arguments.trials - 1)]
     if arguments.set:
-        changes = iter([{name: as_number(value) for name, value in (each.split("=") for each in arguments.set)}])
+        changes = [{name: as_number(value) for name, value in (each.split("=") for each in arguments.set)}]
     rows = []
-    for change in ({}, *changes):
+    for change in changes:
         recipe = changed(own, change)
         start = time.process_time()
         accuracies = [data.train(arguments.model, recipe, seed) for seed in range(arguments.seeds)]

@@ -44,7 +44,7 @@ def test_objects_take_a_larger_mlp(written):
 
 @pytest.mark.parametrize(
     ("base", "images", "batch_size", "epochs"),
-    [(5, 57_000, 128, 5), (5, 1368, 128, 70), (15, 1368, 128, 97), (16, 9_500, 128, 39), (5, 14_250, 128, 10),
+    [(5, 57_000, 128, 5), (5, 1368, 128, 70), (36, 9_500, 128, 60), (16, 9_500, 128, 39), (5, 14_250, 128, 10),
      (5, 100, 128, LEAST_STEPS), (1, 10, 5, LEAST_STEPS // 2), (5, 10**9, 128, 1)],
 )  # fmt: skip
 def test_fewer_images_take_more_epochs(base, images, batch_size, epochs):
