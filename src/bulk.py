@@ -77,8 +77,11 @@ def classify_into(
     """Write a line of JSON per image to `path`, which appears when all are written; its counts.
 
     files: in the same order each time; no more than a few hundred are held at once. key: of all else that the lines
-    depend on; an unfinished file of the same key is gone on with. Raises MnistryError where that is not of the files.
+    depend on; an unfinished file of the same key is gone on with. Raises MnistryError where that is not of the files,
+    and where `path` is a folder.
     """
+    if path.is_dir():
+        raise MnistryError(f"{path}: a folder; expected a file to write, such as {path / 'predictions.jsonl'}")
     unfinished = path.with_name(f".{path.name}.{key}.partial")
     counts = Counts()
     with writing(path, unfinished):
@@ -114,9 +117,9 @@ def cut_unfinished_line(path: Path) -> None:
 
 def skip_recorded(names: Iterator[str], path: Path, counts: Counts) -> None:
     """Go past the names that the file has lines of, and count these; raises MnistryError where others come first."""
-    with path.open(encoding="utf-8") as file:
-        for text in file:
-            line, name = json.loads(text), next(names, None)
+    with path.open("rb") as file:
+        for number, content in enumerate(file, 1):
+            line, name = _recorded(content, f"{path}: line {number}"), next(names, None)
             if line["file"] != name:
                 raise MnistryError(
                     f"{path}: goes on after {line['file']}, but files were added or removed since; remove it to "
@@ -124,6 +127,17 @@ def skip_recorded(names: Iterator[str], path: Path, counts: Counts) -> None:
                 )
             counts.add(line)
     counts.resumed = counts.images
+
+
+def _recorded(content: bytes, where: str) -> dict:
+    try:
+        line = json.loads(content)
+    except ValueError:
+        line = None
+    if not isinstance(line, dict) or "file" not in line:
+        # A computer that lost its power may leave anything.
+        raise MnistryError(f"{where} is damaged; remove the file to start afresh")
+    return line
 
 
 def decoded_chunks(names: Iterator[str], classifier: Classifier, invert: bool) -> Iterator[list[Decoded]]:

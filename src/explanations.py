@@ -56,6 +56,13 @@ class Expected:
     phrase: str
 
 
+@dataclass(frozen=True)
+class AlsoTakes:
+    """Marks a field that takes this word as well, whatever its type."""
+
+    word: str
+
+
 def explain(error: Any, section: type[BaseModel], root: yaml.Node | None) -> str:
     """One line about one of the errors that validating a `section` gave, from pydantic's `errors()`.
 
@@ -88,7 +95,8 @@ def _expectation(error: Any, field: FieldInfo | None, node: yaml.Node | None) ->
         return suggest(str(node.value) if node else "", re.findall("'([^']*)'", error["ctx"]["expected"]))
     if error["type"] == "string_type" and isinstance(node, yaml.ScalarNode) and node.value:
         return in_quotes(node.value, error["input"])
-    return EXPECTED[error["type"]].format(**error.get("ctx", {}))
+    words = "".join(f", or {mark.word}" for mark in (field.metadata if field else ()) if isinstance(mark, AlsoTakes))
+    return EXPECTED[error["type"]].format(**error.get("ctx", {})) + words
 
 
 def in_quotes(written: str, value: Any, key: str | None = None) -> str:

@@ -1,6 +1,7 @@
 """The params of params.yaml, typed: their choices and ranges."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandle
 from pydantic_core import CoreSchema, core_schema
 
 from src.errors import suggest
-from src.explanations import Expected, in_quotes, unquoted
+from src.explanations import AlsoTakes, Expected, in_quotes, unquoted
 from src.yaml_files import Number, Section, Tuple, read_yaml
 
 AUTO = "auto"
@@ -20,8 +21,11 @@ def is_auto(value: Any) -> bool:
     return bool(value == AUTO)
 
 
-class OrAuto:
+@dataclass(frozen=True)
+class OrAuto(AlsoTakes):
     """Marks a value that may be written as `auto`, whatever its type: no recipe is trained before it is completed."""
+
+    word: str = AUTO
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """The value's own schema but for `auto`."""
@@ -111,7 +115,7 @@ class Recipe(Section):
     """How a model is trained."""
 
     epochs: Annotated[Count, OrAuto()]
-    batch_size: Annotated[Count, OrAuto()]
+    batch_size: Count
     optimizer: Literal["sgd", "adam", "adamw"]
     learning_rate: Annotated[Positive, OrAuto()]
     momentum: Fraction

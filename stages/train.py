@@ -64,7 +64,7 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
     paths = normalized, classifier, train_json, history_csv, validation_csv
     params = read_params()
     device = choose_device(params.device)
-    count = processes_per_host(params.train.processes, device)
+    count = processes_per_host(asked_processes(params), device)
     if needs_launcher(count):
         # Here, not above: one process has no use for it.
         from src.launching import launch
@@ -73,6 +73,11 @@ def main(normalized: Path, classifier: Path, train_json: Path, history_csv: Path
         return
     with joined(device) as (processes, own_device):
         train_classifier(params, own_device, processes, *paths)
+
+
+def asked_processes(params: Params) -> Literal["auto"] | int:
+    """What train.processes says, except that auto is 1 for the model that only one process can train."""
+    return 1 if params.model == "pretrained" and params.train.processes == "auto" else params.train.processes
 
 
 def train_classifier(
@@ -111,7 +116,7 @@ def train_classifier(
     share = processes.share(batch_size) if processes.count > 1 else None
     if processes.count > 1 and isinstance(recipe, Pretrained):
         raise MnistryError(
-            f"train.processes: {processes.count} in all, but model pretrained is trained by one; expected 1"
+            f"train.processes: {processes.count} in all, but model pretrained is trained by one; expected 1 on one host"
         )
     if batch_size < processes.count:
         raise MnistryError(f"train.processes: {processes.count} in all can't share batches of {batch_size} images")
@@ -154,12 +159,12 @@ def train_classifier(
         return
     with kept_on_error(checkpoint, params):
         history = write_history(epochs, checkpoint.epochs, recipe.epochs, history_csv)
-        warning = worse_than_untrained(history, params, len(dataset.class_names)) or learned_nothing(
+        kept = kept_epoch(history, params.train.keep)
+        warning = worse_than_untrained(history, kept, params, len(dataset.class_names)) or learned_nothing(
             history[-1].train.accuracy, params, train_labels
         )
         if warning:
             log(f"warning: {warning}")
-        kept = kept_epoch(history, params.train.keep)
         probabilities = calibrate(model, validation)
         save_classifier(classifier, Classifier(model, params.model, recipe, dataset, familiarity_of(train), weights))
         write_json(train_json, train_metrics(history, kept, model))
@@ -350,12 +355,15 @@ def learned_nothing(accuracy: float, params: Params, labels: np.ndarray) -> str 
     )
 
 
-def worse_than_untrained(history: Sequence[Epoch], params: Params, num_classes: int) -> str | None:
-    """What to say where a last loss is above both the untrained model's and that of equal shares for all classes."""
+def worse_than_untrained(history: Sequence[Epoch], kept: Epoch, params: Params, num_classes: int) -> str | None:
+    """What to say where a last loss is above both the untrained model's and that of equal shares for all classes.
+
+    Nothing of the validation loss where that of the epoch that was kept is not.
+    """
     last, limit = history[-1], max(history[0].first_loss, math.log(num_classes))
     if last.train.loss > limit:
         return f"the last training loss, {last.train.loss:.5g}, is above the untrained {limit:.5g}; {advice(params)}"
-    if last.validation and last.validation.loss > limit:
+    if last.validation and kept.validation and min(last.validation.loss, kept.validation.loss) > limit:
         return (
             f"the last validation loss, {last.validation.loss:.5g}, is above the untrained {limit:.5g}, and the last "
             "training loss is not: the model learned its images by heart; try augmentation or fewer epochs"

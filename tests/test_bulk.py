@@ -2,6 +2,7 @@
 
 import json
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +88,21 @@ def test_other_files_or_another_classifier_are_not_mixed(model, images, tmp_path
     with pytest.raises(MnistryError, match=r"\.all\.jsonl\.abc\.partial: goes on after .+; remove it to start afresh"):
         classify_into(output, classifier, files, "abc", 1)
     assert classify_into(output, classifier, files, "abd", 1).images == 25
+
+
+def test_folder_as_output_is_refused_at_once(model, tmp_path):
+    """Before any image is classified, whose lines could not be written there."""
+    for folder in (tmp_path, Path()):
+        with pytest.raises(MnistryError, match=r": a folder; expected a file to write, such as .*predictions\.jsonl$"):
+            classify_into(folder, dark_or_light(), iter(lambda: pytest.fail("looked for images"), None), "abc", 1)
+
+
+def test_damaged_unfinished_file_is_named(model, images, tmp_path):
+    """As a computer leaves it that lost its power."""
+    for content in (b"\0\0\n", b"[]\n", b"\xff\n", b"7\n"):
+        (tmp_path / ".all.jsonl.abc.partial").write_bytes(content)
+        with pytest.raises(MnistryError, match=r"\.all\.jsonl\.abc\.partial: line 1 is damaged; remove the file to "):
+            classify_into(tmp_path / "all.jsonl", dark_or_light(), image_files(images), "abc", 1)
 
 
 def test_parts_are_disjoint_and_complete(model, images, tmp_path, monkeypatch):

@@ -45,6 +45,8 @@ def test_source_yaml_of_the_documentation_is_accepted(folder):
     put_classes(folder, "daisy", "rose")
     rows = (f"{i}.png,{('daisy', 'rose')[i % 2]}\n" for i in range(10))
     put(folder, "data/labels.csv", "path,dx\n" + "".join(rows))
+    put(folder, "notes.csv", "path,dx\n")
+    put(folder, "old/0.png", png())
     put(folder, "source.yaml", example)
     assert load(folder)[:2] == (("rose", "daisy"), (1, 32, 32))
     assert set(yaml.safe_load(example)) == set(ImagesDescription.model_fields)

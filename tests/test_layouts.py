@@ -146,7 +146,7 @@ def test_table_that_lists_no_images_next_to_folders_of_classes(folder):
     assert load(folder)[0] == ("a", "b")
 
 
-@pytest.mark.parametrize("pattern", ["c", "c/", "c/*", "'*/*.jpg'", "[C, c]"])
+@pytest.mark.parametrize("pattern", ["c", "c/", "c/*", "'*/*.jpg'", "[0.jpg, c]"])
 def test_what_source_yaml_excludes_is_left_out(folder, pattern):
     """Folders and files, by their names or paths."""
     put_classes(folder, "a", "b")
@@ -156,6 +156,15 @@ def test_what_source_yaml_excludes_is_left_out(folder, pattern):
         assert "c/: no images" in problems_of(folder)
     else:
         assert load(folder)[0] == ("a", "b")
+
+
+def test_exclude_that_matches_nothing_is_refused(folder):
+    """What was misspelt would be a class. A name with brackets is itself, not a pattern."""
+    put_classes(folder, "a", "b", "old[1]")
+    put(folder, "source.yaml", "exclude: ['old[2]', old, 'old[1]', A, a/x.png]")
+    assert "exclude: ['old[2]', old, A, a/x.png] in source.yaml matches nothing; expected na" in problems_of(folder)
+    put(folder, "source.yaml", "exclude: ['old[1]', old*]")
+    assert load(folder)[0] == ("a", "b")
 
 
 def test_hidden_folder_of_a_split_is_refused(folder):

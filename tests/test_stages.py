@@ -231,7 +231,17 @@ def test_untrained_is_the_first_batchs_loss_but_no_less_than_ln_k(
     """Ten classes: a batch of one image may happen to begin at any loss. Learning by heart has advice of its own."""
     scores = Score(train_loss, 0.5), Score(validation_loss, 0.5)
     history = [Epoch(1, *scores, first_loss=first_loss, seconds=1, images_per_second=1)]
-    assert (warning or "None") in str(train.worse_than_untrained(history, params, 10))
+    assert (warning or "None") in str(train.worse_than_untrained(history, history[-1], params, 10))
+
+
+def test_validation_loss_of_the_last_epoch_is_no_matter_where_a_better_one_is_kept(params):
+    """What the last epoch learned by heart is then not in the classifier."""
+    better, last = (
+        Epoch(number, Score(0.1, 1), Score(loss, 0.5), first_loss=2.5, seconds=1, images_per_second=1)
+        for number, loss in ((1, 0.4), (2, 2.6))
+    )
+    assert "by heart" in str(train.worse_than_untrained([better, last], last, params, 10))
+    assert train.worse_than_untrained([better, last], better, params, 10) is None
 
 
 def test_training_that_learns_nothing_is_a_warning(project, normalized, write_params, capsys):

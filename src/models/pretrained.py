@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from src.errors import MnistryError
+from src.explanations import shorten
 from src.normalization import Normalization
 from src.params import Pretrained
 
@@ -97,7 +98,8 @@ class Network(nn.Module):
             # With its own classes: without them, timm would leave out whatever doesn't fit, and say nothing.
             backbone = timm.create_model(self.name, **given, **fixed)
         except (RuntimeError, KeyError) as error:
-            first = " ".join(str(error).split())
+            # It names each of the hundreds of tensors that are missing.
+            first = shorten(" ".join(str(error).split()))
             raise MnistryError(
                 f"models.pretrained.backbone: what was found are not the weights of {self.name} ({first})"
             ) from None

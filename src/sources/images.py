@@ -40,6 +40,7 @@ from src.sources.listing import (
     is_ignored,
     is_not_image,
     is_table,
+    matching_nothing,
     name_labels,
     sorted_classes,
 )
@@ -288,6 +289,10 @@ class ListedImages:
 def list_all(folder: Path, description: ImagesDescription, scratch: Path, findings: Findings) -> ListedImages:
     """The images in the folder, in whichever form: image files, or arrays and tables of pixels."""
     ignored = ignored_in(folder, description.exclude)
+    if left := matching_nothing(folder, description.exclude):
+        findings.problem(
+            f"exclude: {flow_list(left)} in source.yaml matches nothing; expected names, or paths from the folder on"
+        )
     if problems := unread_problems(folder, ignored):
         for problem in problems:
             findings.problem(problem)

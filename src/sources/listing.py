@@ -64,13 +64,25 @@ def ignored_in(folder: Path, exclude: Sequence[str]) -> Ignored:
     """`is_ignored`, and what the patterns match: names at any depth, or paths from the folder on; * is for anything."""
 
     def is_excluded(path: Path) -> bool:
-        if is_ignored(path):
-            return True
-        names = [unicodedata.normalize("NFC", name) for name in (path.name, path.relative_to(folder).as_posix())]
-        return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+        return is_ignored(path) or any(_matches(path, folder, pattern) for pattern in exclude)
 
-    patterns = [unicodedata.normalize("NFC", pattern).rstrip("/") for pattern in exclude]
-    return is_excluded if patterns else is_ignored
+    return is_excluded if exclude else is_ignored
+
+
+def matching_nothing(folder: Path, exclude: Sequence[str]) -> list[str]:
+    """The patterns that match no file and no folder below the folder."""
+    left = list(exclude)
+    for parent, folders, files in os.walk(folder):
+        for path in (Path(parent, name) for name in folders + files) if left else ():
+            left = [pattern for pattern in left if not _matches(path, folder, pattern)]
+    return left
+
+
+def _matches(path: Path, folder: Path, pattern: str) -> bool:
+    pattern = unicodedata.normalize("NFC", pattern).rstrip("/")
+    names = [unicodedata.normalize("NFC", name) for name in (path.name, path.relative_to(folder).as_posix())]
+    # A name with brackets, which a pattern would read, is itself.
+    return any(name == pattern or fnmatchcase(name, pattern) for name in names)
 
 
 def is_not_image(path: Path) -> bool:
