@@ -99,7 +99,7 @@ class Network(nn.Module):
             backbone = timm.create_model(self.name, **given, **fixed)
         except (RuntimeError, KeyError) as error:
             # It names each of the hundreds of tensors that are missing.
-            first = shorten(" ".join(str(error).split()))
+            first = shorten(" ".join(str(error).split()).split(": ", 1)[-1])
             raise MnistryError(
                 f"models.pretrained.backbone: what was found are not the weights of {self.name} ({first})"
             ) from None
