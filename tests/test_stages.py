@@ -573,7 +573,7 @@ def test_every_stage_refuses_wrong_params_before_it_writes(project, write_params
     count = {"check": 2, "download": 2, "normalize": 4, "train": 5, "evaluate": 6}[stage]
     result = run(project, f"stages.{stage}", *(f"nothing/{i}" for i in range(count)))
     assert result.returncode == 1
-    assert result.stderr == "error: params.yaml: models.cnn.epochs is -1; expected a number of at least 1\n"
+    assert result.stderr == "error: params.yaml: models.cnn.epochs is -1; expected a number of at least 1, or auto\n"
     assert not (project / "nothing").exists()
 
 
