@@ -51,9 +51,13 @@ class Cost:
 
 
 def fit_cost(measurements: Sequence[Measurement], quantity: Quantity) -> Cost:
-    """The cost with the least squares of relative errors; none of its parts is below 0, as no cost is."""
+    """The cost with the least squares of relative errors; none of its parts is below 0, as no cost is.
+
+    Only time has a part per epoch: further epochs find the images in memory.
+    """
+    timed = quantity in ("processor", "wall")
     values = np.array([max(getattr(each, quantity), 1e-9) for each in measurements])
-    terms = np.array([(1.0, each.images, each.images * each.epochs) for each in measurements])
+    terms = np.array([(1.0, each.images, each.images * each.epochs * timed) for each in measurements])
     scale = terms.max(0)
     scale[scale == 0] = 1.0
     parts = nnls(terms / scale / values[:, None], np.ones(len(values)))[0] / scale

@@ -55,10 +55,8 @@ class Restarts:
             if now + step + self.checkpoint <= failure:
                 now, done = now + step + self.checkpoint, done + step
                 continue
-            now, failure = failure, next(coming, math.inf)
-            while failure < now + self.restart:
-                now, failure = failure, next(coming, math.inf)
-            now += self.restart
+            # One that comes before the restart is over is earlier than `now`: the restart begins again then.
+            now, failure = failure + self.restart, next(coming, math.inf)
         return now
 
     def simulated(self, work: float, hosts: int, host_years: float, runs: int, seed: int = 0) -> np.ndarray:

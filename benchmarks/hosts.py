@@ -32,7 +32,7 @@ from benchmarks.exchange import GIGABIT, LOOPBACK, Exchange, Steps, fit_link, fi
 from benchmarks.failures import Epochs, Restarts
 from benchmarks.scaling import NORMALIZED, PAGE, off
 from benchmarks.sections import put_section
-from src.batches import Subset, shuffled_batches
+from src.batches import Subset, load_subsets, shuffled_batches
 from src.datasets import load_info
 from src.devices import choose_precision, place
 from src.models import build_model
@@ -48,13 +48,13 @@ from src.training import all_generators, make_optimizer, train_epoch
 SECTION = "hosts"
 SIZES = (64, 40_000, 400_000, 1_600_000, 16_000_000)
 """Bytes of the all-reduces that are measured."""
-MODELS = {"linear": 100, "mlp": 40, "cnn": 12, "resnet": 5}
+MODELS = {"linear": 50, "mlp": 25, "cnn": 8, "resnet": 4}
 """How many steps are measured together, ROUNDS times."""
-ROUNDS, REPEATS = 5, 30
+ROUNDS, REPEATS = 3, 30
 ADDRESS = "10.78.0."
-KILLED_AFTER = (25.0, 20.0)
+KILLED_AFTER = (25.0, 15.0)
 """Seconds of training until a process is killed, from the start and from the first epoch after it."""
-EPOCHS = 12
+KILLED, EPOCHS = "linear", 20
 CPU = torch.device("cpu")
 Row = dict[str, Any]
 
@@ -68,17 +68,35 @@ class Kept:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """Images that train looks through before its first epoch, and the processor's seconds that it takes."""
+
+    images: int
+    processor: float
+
+
 def main() -> None:
     """Measure and keep it, or be one of the processes that are measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (all); what else is kept stays")
     parser.add_argument("--process", nargs=3, metavar=("RANK", "COUNT", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.process:
         rank, count, folder = arguments.process
         take_part(int(rank), int(count), Path(folder))
         return
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"{', '.join(sorted(unknown))}: expected some of {', '.join(PARTS)}")
     if not NORMALIZED.exists():
         sys.exit(f"error: {NORMALIZED} is missing; run `dvc exp run -S dataset=mnist` first")
+    for part in arguments.parts or PARTS:
+        PARTS[part]()
+    put_section(PAGE, SECTION, hosts_section())
+
+
+def keep_processes() -> None:
+    """Measure all-reduces and training steps of one process, of two and four, and of two hosts."""
     exchanges: list[Exchange] = []
     steps: list[Steps] = []
     for count in (1, 2, 4):
@@ -87,9 +105,13 @@ def main() -> None:
         measure_processes(prefixes, GIGABIT, exchanges, steps)
     keep_measured("exchanges", exchanges)
     keep_measured("steps", steps)
+
+
+def keep_restarts() -> None:
+    """Measure checkpoints, what each start of a training looks through, and a training that loses processes."""
+    keep_measured("loads", [looked_through()])
     keep_measured("checkpoints", [written_checkpoint(model) for model in MODELS])
-    keep_measured("restarts", [train_and_kill(killed) for killed in ((), KILLED_AFTER)])
-    put_section(PAGE, SECTION, hosts_section())
+    keep_measured("restarts", [train_and_kill(KILLED_AFTER)])
 
 
 def measure_processes(
@@ -155,7 +177,7 @@ def take_part(rank: int, count: int, folder: Path) -> None:
 
 
 def all_reduce(size: int) -> Row:
-    """The median wall time of all-reduces of so many bytes, and the mean processor time."""
+    """The shortest wall time of all-reduces of so many bytes, which others' work lengthens; the mean processor time."""
     tensor, times = torch.zeros(size // 4), []
     for _ in range(3):
         dist.all_reduce(tensor)
@@ -164,11 +186,11 @@ def all_reduce(size: int) -> Row:
         start = time.perf_counter()
         dist.all_reduce(tensor)
         times.append(time.perf_counter() - start)
-    return {"size": size, "seconds": median(times), "processor": (time.process_time() - used) / REPEATS}
+    return {"size": size, "seconds": min(times), "processor": (time.process_time() - used) / REPEATS}
 
 
 def training_steps(model: str, processes: Processes, part: int) -> Row:
-    """Seconds per step of the model by its recipe: the median over several rounds; the processor's are the mean.
+    """Seconds per step of the model by its recipe: the shortest of several rounds; the processor's are the mean.
 
     part: what the recipe's batch size is divided by.
     """
@@ -192,7 +214,7 @@ def training_steps(model: str, processes: Processes, part: int) -> Row:
             times.append((time.perf_counter() - start) / steps)
             used += (time.process_time() - before) / steps / ROUNDS
     return {
-        "model": model, "batch_size": recipe.batch_size, "seconds": median(times), "processor": used,
+        "model": model, "batch_size": recipe.batch_size, "seconds": min(times), "processor": used,
         "exchanges": exchanges_of(network) if processes.count > 1 else [],
     }  # fmt: skip
 
@@ -233,11 +255,21 @@ def written_checkpoint(model: str) -> Kept:
         return Kept(model, checkpoint.path.stat().st_size, median(times))
 
 
+def looked_through() -> Loaded:
+    """The shortest of several times that it takes to check and divide MNIST's training images."""
+    info, options, times = load_info(NORMALIZED), read_params().train, []
+    for _ in range(ROUNDS):
+        start = time.process_time()
+        parts = load_subsets(NORMALIZED, info, options, 0, CPU)
+        times.append(time.process_time() - start)
+    return Loaded(sum(map(len, parts)), min(times))
+
+
 def train_and_kill(killed_after: Sequence[float]) -> Epochs:
     """How the train stage goes in two processes, one of which is killed after each of these times."""
     project = Path.cwd()
-    params = yaml.safe_load(Path("params.yaml").read_text("utf-8")) | {"model": "mlp", "dataset": "mnist"}
-    params["train"]["processes"], params["models"]["mlp"]["epochs"] = 2, EPOCHS
+    params = yaml.safe_load(Path("params.yaml").read_text("utf-8")) | {"model": KILLED, "dataset": "mnist"}
+    params["train"]["processes"], params["models"][KILLED]["epochs"] = 2, EPOCHS
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "params.yaml").write_text(yaml.safe_dump(params))
         environment = os.environ | {
@@ -322,7 +354,7 @@ def steps_table(steps: Sequence[Steps], exchanges: Sequence[Exchange]) -> list[s
 
 def restarts_table(run: Epochs) -> list[str]:
     """A training that lost processes, and how long it takes by the model: the restart is the first loss's alone."""
-    checkpoint = median(Kept(**row).seconds for row in load_measured()["checkpoints"] if row["model"] == "mlp")
+    checkpoint = median(Kept(**row).seconds for row in load_measured()["checkpoints"] if row["model"] == KILLED)
     epoch, first = run.epoch(), run.restarts()[0]
     restarts = Restarts(epoch * math.ceil(SECONDS / epoch), checkpoint, first)
     losses = [loss - run.work_began() for loss in run.killed]
@@ -335,6 +367,9 @@ def restarts_table(run: Epochs) -> list[str]:
         f"model, which is given when the losses came and how long the first restart took, says {predicted:.0f} "
         f"({off(predicted, measured)}), and {undisturbed:.0f} without losses."
     ]
+
+
+PARTS = {"processes": keep_processes, "restarts": keep_restarts}
 
 
 def children(parent: int) -> list[int]:

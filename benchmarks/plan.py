@@ -6,6 +6,7 @@ assumption that an option changes. Nothing is measured, and nothing here has eve
 """
 
 import argparse
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,8 +29,10 @@ MOST_HOSTS = 1024
 LEAST_EFFICIENCY = 0.5
 SHEET_ROWS = 1_048_576
 """Of a spreadsheet: what opens no longer in one."""
-RESTARTED = 57_000
-"""Images of the training whose restarts were measured: MNIST's, but for those held out."""
+TRACKED = "dvc add, one file", "dvc add, PNG files"
+"""Ways of putting the same images under DVC; each output has its own time of this kind."""
+LISTED = 9
+"""Of what gives way."""
 MODELS = ("linear", "mlp", "cnn", "resnet")
 
 
@@ -37,15 +40,15 @@ MODELS = ("linear", "mlp", "cnn", "resnet")
 class Measured:
     """All that a plan goes by, of one model.
 
-    stages: seconds and bytes, by stage and quantity. step: of training. checkpoint, restart: seconds; the restart was
-    of a training on `restarted` images.
+    stages: seconds and bytes, by stage and quantity. step: of training. checkpoint: seconds. restart: seconds, of a
+    training on few images; load: more of them per image.
     """
 
     stages: Mapping[str, Mapping[Quantity, Cost]]
     step: StepCost
     checkpoint: float
     restart: float
-    restarted: int
+    load: float
 
 
 @dataclass(frozen=True)
@@ -88,17 +91,17 @@ class Training:
 def main() -> None:
     """Print the plan."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=float, default=1e7, help="to train on (1e7)")
+    parser.add_argument("--images", type=positive, default=1e7, help="to train on (1e7)")
     parser.add_argument("--model", choices=MODELS, default="resnet", help="(resnet)")
-    parser.add_argument("--epochs", type=int, help="what auto in the recipe says")
-    parser.add_argument("--batch-size", type=int, help="what the recipe says")
-    parser.add_argument("--hosts", default="1,2,4,8,16,32,64", help="numbers of hosts (1,2,4,8,16,32,64)")
-    parser.add_argument("--speed", type=float, default=16, help="of a host, in measured processes of one thread (16)")
-    parser.add_argument("--bandwidth", type=float, default=1e9, help="of the hosts' links, bits per second (1e9)")
-    parser.add_argument("--latency", type=float, help="seconds per message between hosts (as measured)")
-    parser.add_argument("--memory", type=float, default=64e9, help="of a host, bytes (64e9)")
-    parser.add_argument("--disk", type=float, default=1e12, help="of a host, bytes (1e12)")
-    parser.add_argument("--host-years", type=float, default=3, help="mean time until a host fails (3)")
+    parser.add_argument("--epochs", type=positive_integer, help="what auto in the recipe says")
+    parser.add_argument("--batch-size", type=positive_integer, help="what the recipe says")
+    parser.add_argument("--hosts", type=numbers, default="1,2,4,8,16,32,64", help="several (1,2,4,8,16,32,64)")
+    parser.add_argument("--speed", type=positive, default=16, help="of a host, in measured processes (16)")
+    parser.add_argument("--bandwidth", type=positive, default=1e9, help="of the hosts' links, bits per second (1e9)")
+    parser.add_argument("--latency", type=positive, help="seconds per message between hosts (as measured)")
+    parser.add_argument("--memory", type=positive, default=64e9, help="of a host, bytes (64e9)")
+    parser.add_argument("--disk", type=positive, default=1e12, help="of a host, bytes (1e12)")
+    parser.add_argument("--host-years", type=positive, default=3, help="mean time until a host fails (3)")
     arguments = parser.parse_args()
     measured, measured_link = load_costs(arguments.model), load_link(GIGABIT)
     recipe = complete(arguments.model, getattr(read_params().models, arguments.model), Facts(int(arguments.images)))
@@ -112,8 +115,25 @@ def main() -> None:
         arguments.disk,
         arguments.host_years,
     )
-    hosts = [int(each) for each in arguments.hosts.split(",")]
-    print("\n".join(plan(arguments.model, measured, setting, hosts)))
+    print("\n".join(plan(arguments.model, measured, setting, arguments.hosts)))
+
+
+def positive(text: str) -> float:
+    """The number above 0; raises ValueError, which argparse reports."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError
+    return number
+
+
+def positive_integer(text: str) -> int:
+    """The whole number above 0; raises ValueError."""
+    return int(positive(str(int(text))))
+
+
+def numbers(text: str) -> list[int]:
+    """Whole numbers above 0, divided by commas; raises ValueError."""
+    return [positive_integer(each) for each in text.split(",")]
 
 
 def plan(model: str, measured: Measured, setting: Setting, hosts: Sequence[int]) -> Iterator[str]:
@@ -128,7 +148,7 @@ def plan(model: str, measured: Measured, setting: Setting, hosts: Sequence[int])
     yield from trainings_table(measured, setting, hosts)
     yield from changes_table(measured, setting)
     yield "\nWhat gives way, and from how many training images on:\n"
-    for images, what in limits(measured, setting):
+    for images, what in limits(measured, setting)[:LISTED]:
         yield f"- {images:,.3g}: {what}"
 
 
@@ -153,8 +173,9 @@ def trainings_table(measured: Measured, setting: Setting, hosts: Sequence[int]) 
         each = training(measured, setting, count)
         more = chance_of_more(RESTARTS, each.now, setting.host_years * YEAR / count)
         yield (
-            f"| {count} | {1e3 * each.step:.3g} | {each.efficiency:.0%} | {in_time(each.alone)} | {each.failures:.2g} "
-            f"| {more:.0%} | {in_time(each.now)} | {in_time(each.best)}, every {in_time(each.best_interval)} |"
+            f"| {count} | {1e3 * each.step:.3g} | {in_percent(each.efficiency)} | {in_time(each.alone)} "
+            f"| {each.failures:.2g} | {in_percent(more)} | {in_time(each.now)} "
+            f"| {in_time(each.best)}, every {in_time(each.best_interval)} |"
         )
 
 
@@ -167,11 +188,11 @@ def changes_table(measured: Measured, setting: Setting) -> Iterator[str]:
         "25 Gbit/s, 20 µs": replace(setting, link=faster),
         "both": replace(setting, batch_size=4096, link=faster),
     }
-    yield f"\n| change | hosts, at {LEAST_EFFICIENCY:.0%} efficiency or more | efficiency | training |"
+    yield f"\n| change | hosts, at {in_percent(LEAST_EFFICIENCY)} efficiency or more | efficiency | training |"
     yield "|---|---|---|---|"
     for name, changed in changes.items():
         each = quickest(measured, changed)
-        yield f"| {name} | {each.hosts:,} | {each.efficiency:.0%} | {in_time(each.now)} |"
+        yield f"| {name} | {each.hosts:,} | {in_percent(each.efficiency)} | {in_time(each.now)} |"
 
 
 def training(measured: Measured, setting: Setting, hosts: int) -> Training:
@@ -194,9 +215,8 @@ def training(measured: Measured, setting: Setting, hosts: int) -> Training:
 
 
 def restart_time(measured: Measured, setting: Setting) -> float:
-    """Seconds until work goes on: what was measured, and what reading more images takes before the first epoch."""
-    more = max(setting.images - measured.restarted, 0) * measured.stages["train"]["processor"].per_image
-    return measured.restart + more / setting.speed
+    """Seconds until work goes on: what was measured, and what one thread needs to look through all images again."""
+    return measured.restart + measured.load * setting.images
 
 
 def quickest(measured: Measured, setting: Setting) -> Training:
@@ -217,10 +237,16 @@ def limits(measured: Measured, setting: Setting) -> list[tuple[float, str]]:
         found.append((memory, f"{what} {in_words(setting.memory)} of memory"))
         found.append((day, f"{stage} takes more than a day on one host"))
     written = sum(costs["written"].per_image * (TESTED if stage == "evaluate" else 1)
-                  for stage, costs in measured.stages.items() if not stage.startswith("dvc"))  # fmt: skip
+                  for stage, costs in measured.stages.items() if stage not in TRACKED)  # fmt: skip
     # DVC's cache has a copy of each output, unless the file system can share their bytes.
     found.append((setting.disk / (2 * written), f"outputs and DVC's copies fill {in_words(setting.disk)} of disk"))
     return sorted((images, what) for images, what in found if images < float("inf"))
+
+
+def in_percent(share: float) -> str:
+    """A share of 1, such as 71 %, 0.3 % or under 0.1 %."""
+    percent = 100 * share
+    return "under 0.1 %" if percent < 0.1 else f"{percent:.1g} %" if percent < 1 else f"{percent:.0f} %"
 
 
 def in_time(seconds: float) -> str:
@@ -234,19 +260,24 @@ def in_time(seconds: float) -> str:
 def load_costs(model: str, path: Path = MEASURED) -> Measured:
     """What was measured of the model, all runs included."""
     measured = load_measured(path)
+    if missing := {"stages", "steps", "checkpoints", "loads", "restarts", "exchanges"} - measured.keys():
+        names = ", ".join(sorted(missing))
+        sys.exit(f"error: {path}: no {names}; run python -m benchmarks.scaling and python -m benchmarks.hosts")
     runs = [Measurement(**row) for row in measured["stages"]]
-    names = {
-        "download": "download", "normalize": "normalize", "train": f"train {model}", "evaluate": "evaluate linear",
-        "dvc add, one file": "dvc add, one file",
-    }  # fmt: skip
     stages = {
-        name: {quantity: fit_cost(of_stage(runs, stage), quantity) for quantity in QUANTITIES}
-        for name, stage in names.items()
+        stage: {quantity: fit_cost(of_stage(runs, stage), quantity) for quantity in QUANTITIES}
+        for stage in ("download", "normalize", "train linear", "evaluate linear", *TRACKED)
     }
+    # The others are trained on fewer images here, and what they hold of each image is the same.
+    train = stages.pop("train linear") | {"processor": fit_cost(of_stage(runs, f"train {model}"), "processor")}
+    evaluate = stages.pop("evaluate linear")
     steps = [Steps(**row) for row in measured["steps"] if row["model"] == model]
     (checkpoint,) = (row["seconds"] for row in measured["checkpoints"] if row["model"] == model)
     restart = median(seconds for row in measured["restarts"] for seconds in Epochs(**row).restarts())
-    return Measured(stages, fit_step(steps), checkpoint, restart, RESTARTED)
+    (load,) = (row["processor"] / row["images"] for row in measured["loads"])
+    tracked = {stage: stages.pop(stage) for stage in TRACKED}
+    stages |= {"train": train, "evaluate": evaluate, **tracked}
+    return Measured(stages, fit_step(steps), checkpoint, restart, load)
 
 
 def load_link(name: str, path: Path = MEASURED) -> Link:

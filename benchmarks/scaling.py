@@ -39,7 +39,7 @@ FEW = 1_000
 """Images of the split that a stage isn't measured on."""
 CHUNK = 10_000
 ARRAYS, FILES = (10_000, 100_000, 1_000_000), (3_000, 10_000, 30_000)
-TRAINED = {"linear": ARRAYS, "mlp": ARRAYS, "cnn": FILES, "resnet": (3_000, 10_000, 30_000)}
+TRAINED = {"linear": ARRAYS, "mlp": ARRAYS, "cnn": FILES, "resnet": FILES}
 """How many images each model is trained on. A second run on the first number has EPOCHS epochs instead of one."""
 EPOCHS = 4
 EVALUATED = {"linear": ARRAYS, "resnet": FILES}
@@ -303,7 +303,7 @@ def prediction_row(stage: str, measurements: Sequence[Measurement]) -> str:
 
 def off(predicted: float, measured: float) -> str:
     """How far the prediction is above or below what was measured."""
-    return f"{(predicted - measured) / measured:+.0%}"
+    return f"{round(100 * (predicted - measured) / measured) or 0:+d} %"
 
 
 if __name__ == "__main__":

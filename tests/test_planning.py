@@ -10,8 +10,9 @@ import pytest
 from benchmarks.costs import Cost, Measurement, fit_cost, held_out, keep_measured, load_measured, load_stages
 from benchmarks.exchange import LOOPBACK, Exchange, Link, StepCost, Steps, fit_link, fit_step
 from benchmarks.failures import YEAR, Epochs, Restarts, chance_of_more, host_failures
-from benchmarks.plan import Measured, Setting, in_time, limits, quickest, restart_time, training
+from benchmarks.plan import Measured, Setting, in_time, limits, main, quickest, restart_time, training
 from benchmarks.scaling import merged
+from tests.conftest import PROJECT
 
 
 def measurement(images: int, epochs: int, cost: Cost) -> Measurement:
@@ -28,6 +29,13 @@ def test_costs_that_made_the_measurements_are_found():
     found = fit_cost(known, "processor")
     assert (found.fixed, found.per_image, found.per_epoch) == pytest.approx((2.5, 3e-5, 7e-5))
     assert found.at(1_000_000, 1) == pytest.approx(largest.processor)
+
+
+def test_memory_does_not_grow_with_epochs():
+    """4 MB per 1,000 images and 100 of its own, and a little more after four epochs, by chance."""
+    runs = [Measurement("train", images, epochs, 0, 0, 0, 0, peak)
+            for images, epochs, peak in ((1000, 1, 104), (1000, 4, 108), (10_000, 1, 140))]  # fmt: skip
+    assert fit_cost(runs, "peak").at(100_000, 50) == pytest.approx(500, rel=0.1)
 
 
 def test_no_cost_is_below_0():
@@ -131,6 +139,7 @@ def test_step_cost_is_that_of_one_process_and_what_two_add():
     cost = fit_step([*alone, Steps("mlp", LOOPBACK, 2, 100, (8, 4), 0, 60)])
     assert (cost.fixed, cost.per_image, cost.together) == pytest.approx((1, 0.5, 4))
     assert cost.exchanges == (8, 4)
+    assert [cost.processor(100, count) for count in (1, 2)] == pytest.approx([51, 30])
     assert 4 * cost.processor(100, 4) == pytest.approx(4 * (1 + 12.5 + 4))
 
 
@@ -153,7 +162,7 @@ MEASURED = Measured(
     StepCost(0, 1, 0, (8,)),
     checkpoint=0.05,
     restart=7,
-    restarted=400,
+    load=0.25,
 )
 
 
@@ -180,7 +189,7 @@ def test_training_on_two_hosts():
     assert found.efficiency == pytest.approx(10 / 7 / 2)
     assert (found.alone, found.interval) == (2 * 100 * 7, 700)
     assert found.now == pytest.approx(1400.1, rel=1e-5)
-    assert restart_time(MEASURED, SETTING) == 7 + 600
+    assert restart_time(MEASURED, SETTING) == 7 + 250
 
 
 def test_checkpoints_come_after_the_epoch_that_ends_when_one_is_due():
@@ -193,6 +202,19 @@ def test_the_quickest_training_is_not_on_more_hosts_than_pay():
     """On more of them, the exchange takes longer than what each computes: 2 hosts are 71 % efficient, 4 below half."""
     found = quickest(MEASURED, SETTING)
     assert (found.hosts, round(found.efficiency, 2)) == (2, 0.71)
+
+
+def test_plan_of_what_was_measured(capsys, monkeypatch):
+    """The command, with the repository's own measurements: a line per stage, one per number of hosts, finite times."""
+    monkeypatch.chdir(PROJECT)
+    monkeypatch.setattr("sys.argv", ["plan", "--images", "1e9", "--model", "cnn", "--hosts", "1,8"])
+    main()
+    output = capsys.readouterr().out
+    assert "1,000,000,000 images of 28x28, cnn, epochs 1, batches of 128" in output
+    for start in ("| normalize | ", "| train | ", "| 1 | ", "| 8 | ", "| both | "):
+        assert f"\n{start}" in output
+    assert "never" not in output
+    assert "nan" not in output
 
 
 @pytest.mark.parametrize(
