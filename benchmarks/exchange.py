@@ -8,6 +8,10 @@ from scipy.optimize import nnls
 
 LOOPBACK, GIGABIT = "loopback", "1 Gbit/s"
 """The links that are measured: within a machine, and between two network namespaces."""
+SIZES = (64, 40_000, 400_000, 1_600_000, 16_000_000)
+"""Bytes of the all-reduces that are measured."""
+FITTED = (64, 1_600_000)
+"""Those of them that a link is fitted to; the others are predicted."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,14 @@ class Link:
         Journal of Parallel and Distributed Computing 69 (2009).
         """
         return 2 * (processes - 1) * (self.latency + size / processes / self.bandwidth)
+
+
+def of_link(exchanges: Sequence[Exchange], name: str) -> list[Exchange]:
+    """Those of two processes that say what a link is: its latency and its bandwidth.
+
+    Those in between say neither: a token bucket, by which links are made slow, lets some messages pass at once.
+    """
+    return [each for each in exchanges if each.link == name and each.processes == 2 and each.size in FITTED]
 
 
 def fit_link(exchanges: Sequence[Exchange]) -> Link:

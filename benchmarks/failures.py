@@ -26,7 +26,7 @@ class Restarts:
 
         Exact for exponential times between failures, which may come while a checkpoint is written or a restart is under
         way: J. T. Daly, A higher order estimate of the optimum checkpoint interval for restart dumps, Future Generation
-        Computer Systems 22 (2006), equation 20. Infinity where it is too large for a float.
+        Computer Systems 22 (2006). Infinity where it is too large for a float.
         """
         # The segment's own length appears where failures are rare: expm1 keeps it.
         exponents = self.restart / between_failures, (self.interval + self.checkpoint) / between_failures
@@ -38,7 +38,7 @@ class Restarts:
     def with_best_interval(self, between_failures: float) -> "Restarts":
         """The same with Daly's interval, which is Young's, the root of 2 · checkpoint · between_failures, refined.
 
-        J. W. Young, A first order approximation to the optimum checkpoint interval, CACM 17 (1974); Daly, equation 37.
+        J. W. Young, A first order approximation to the optimum checkpoint interval, CACM 17 (1974); Daly, as above.
         """
         half = self.checkpoint / (2 * between_failures)
         if half >= 1:

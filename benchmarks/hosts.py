@@ -28,8 +28,8 @@ import torch.distributed as dist
 import yaml
 
 from benchmarks.costs import keep_measured, load_measured
-from benchmarks.exchange import GIGABIT, LOOPBACK, Exchange, Steps, fit_link, fit_step
-from benchmarks.failures import Epochs, Restarts
+from benchmarks.exchange import GIGABIT, LOOPBACK, SIZES, Exchange, Steps, fit_link, fit_step, of_link
+from benchmarks.failures import YEAR, Epochs, Restarts
 from benchmarks.scaling import NORMALIZED, PAGE, off
 from benchmarks.sections import put_section
 from src.batches import Subset, load_subsets, shuffled_batches
@@ -46,8 +46,6 @@ from src.synced_batch_norm import SyncedBatchNorm
 from src.training import all_generators, make_optimizer, train_epoch
 
 SECTION = "hosts"
-SIZES = (64, 40_000, 400_000, 1_600_000, 16_000_000)
-"""Bytes of the all-reduces that are measured."""
 MODELS = {"linear": 50, "mlp": 25, "cnn": 8, "resnet": 4}
 """How many steps are measured together, ROUNDS times."""
 ROUNDS, REPEATS = 3, 30
@@ -55,6 +53,8 @@ ADDRESS = "10.78.0."
 KILLED_AFTER = (25.0, 15.0)
 """Seconds of training until a process is killed, from the start and from the first epoch after it."""
 KILLED, EPOCHS = "linear", 20
+RUNS = 10_000
+"""Trainings that are simulated."""
 CPU = torch.device("cpu")
 Row = dict[str, Any]
 
@@ -311,14 +311,13 @@ def hosts_section() -> list[str]:
 
 
 def exchanges_table(exchanges: Sequence[Exchange]) -> list[str]:
-    """All-reduces, and what those of two processes, but for the largest, say of the others."""
+    """All-reduces, and what two of them say of the others."""
     lines = ["| link | processes | bytes | measured, ms | predicted |", "|---|---|---|---|---|"]
     links = {}
     for name in (LOOPBACK, GIGABIT):
-        own = [each for each in exchanges if each.link == name]
-        known = [each for each in own if each.processes == 2 and each.size < max(SIZES)]
+        known = of_link(exchanges, name)
         links[name] = fit_link(known)
-        for each in own:
+        for each in (each for each in exchanges if each.link == name):
             predicted = links[name].all_reduce(each.size, each.processes)
             shown = "" if each in known else f"{1e3 * predicted:.3g} ({off(predicted, each.seconds)})"
             lines.append(f"| {name} | {each.processes} | {each.size:,} | {1e3 * each.seconds:.3g} | {shown} |")
@@ -326,7 +325,10 @@ def exchanges_table(exchanges: Sequence[Exchange]) -> list[str]:
         f"{name}: {1e6 * link.latency:.0f} µs per message, {8 * link.bandwidth / 1e9:.2g} Gbit/s"
         for name, link in links.items()
     )
-    return [*lines, f"\nFitted to the rows without a prediction: {'; '.join(fits)}.\n"]
+    return [
+        *lines,
+        f"\nFitted to the rows without a prediction: {'; '.join(fits)}. Processor time per step and wall time:\n",
+    ]
 
 
 def steps_table(steps: Sequence[Steps], exchanges: Sequence[Exchange]) -> list[str]:
@@ -335,7 +337,7 @@ def steps_table(steps: Sequence[Steps], exchanges: Sequence[Exchange]) -> list[s
         "| model | 1 process, ms | 2 | 4 | 4, predicted | 1 Gbit/s, wall time | predicted | exchanged, kB in |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    link = fit_link([each for each in exchanges if each.link == GIGABIT])
+    link = fit_link(of_link(exchanges, GIGABIT))
     for model in MODELS:
         own = [each for each in steps if each.model == model]
         found = {(each.link, each.processes, each.batch_size): each for each in own}
@@ -359,13 +361,17 @@ def restarts_table(run: Epochs) -> list[str]:
     restarts = Restarts(epoch * math.ceil(SECONDS / epoch), checkpoint, first)
     losses = [loss - run.work_began() for loss in run.killed]
     predicted, measured = restarts.replay(epoch * max(run.numbers), losses), run.times[-1] - run.work_began()
-    undisturbed = restarts.replay(epoch * max(run.numbers), [])
+    work = epoch * max(run.numbers)
+    between = measured / len(losses)
+    times = restarts.simulated(work, 2, 2 * between / YEAR, RUNS)
     seconds = " and ".join(f"{each:.1f}" for each in run.restarts())
     return [
         f"\nA process killed twice in {max(run.numbers)} epochs of {epoch:.1f} s, a checkpoint at the end of one after "
         f"{SECONDS:.0f} s: {seconds} s from the loss until work went on. The training took {measured:.0f} s; the "
         f"model, which is given when the losses came and how long the first restart took, says {predicted:.0f} "
-        f"({off(predicted, measured)}), and {undisturbed:.0f} without losses."
+        f"({off(predicted, measured)}), and {restarts.replay(work, []):.0f} without losses. Were losses to come as "
+        f"often but at random, it would take {times.mean():.1f} s on average over {RUNS:,} simulated runs (standard "
+        f"deviation {times.std():.0f}), and {restarts.expected(work, between):.1f} s by Daly's formula."
     ]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.costs import MEASURED, Cost, Measurement, Quantity, fit_cost, load_measured, of_stage
-from benchmarks.exchange import GIGABIT, Exchange, Link, StepCost, Steps, fit_link, fit_step
+from benchmarks.exchange import GIGABIT, Exchange, Link, StepCost, Steps, fit_link, fit_step, of_link
 from benchmarks.failures import YEAR, Epochs, Restarts, chance_of_more
 from src.launching import RESTARTS
 from src.params import read_params
@@ -282,8 +282,7 @@ def load_costs(model: str, path: Path = MEASURED) -> Measured:
 
 def load_link(name: str, path: Path = MEASURED) -> Link:
     """The link, by its all-reduces between two processes."""
-    rows = [Exchange(**row) for row in load_measured(path)["exchanges"]]
-    return fit_link([each for each in rows if each.link == name and each.processes == 2])
+    return fit_link(of_link([Exchange(**row) for row in load_measured(path)["exchanges"]], name))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ TRAINED = {"linear": ARRAYS, "mlp": ARRAYS, "cnn": FILES, "resnet": FILES}
 """How many images each model is trained on. A second run on the first number has EPOCHS epochs instead of one."""
 EPOCHS = 4
 EVALUATED = {"linear": ARRAYS, "resnet": FILES}
+ORDER = "download", "normalize", "train", "evaluate", "dvc"
+"""First words of the stages' names, as the pipeline runs them."""
 BLOCK = 512
 """Bytes that getrusage counts as one."""
 MEASURE = """
@@ -270,6 +272,7 @@ def drop_pages(path: Path) -> None:
 
 def stages_section(measurements: Sequence[Measurement]) -> list[str]:
     """The lines of docs/scaling.md: what was measured, and how well the largest run is predicted from the others."""
+    measurements = sorted(measurements, key=lambda each: ORDER.index(each.stage.replace(",", "").split()[0]))
     stages = list(dict.fromkeys(each.stage for each in measurements))
     lines = [
         "| stage | images | epochs | processor time, s | read, MB | written, MB | peak memory, MB |",
