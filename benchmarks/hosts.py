@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ import torch.distributed as dist
 import yaml
 
 from benchmarks.costs import keep_measured, load_measured
+from benchmarks.decoding import descendants
 from benchmarks.exchange import GIGABIT, LOOPBACK, SIZES, Exchange, Steps, fit_link, fit_step, of_link
 from benchmarks.failures import YEAR, Epochs, Restarts
 from benchmarks.scaling import NORMALIZED, PAGE, off
@@ -49,7 +51,6 @@ SECTION = "hosts"
 MODELS = {"linear": 50, "mlp": 25, "cnn": 8, "resnet": 4}
 """How many steps are measured together, ROUNDS times."""
 ROUNDS, REPEATS = 3, 30
-ADDRESS = "10.78.0."
 KILLED_AFTER = (25.0, 15.0)
 """Seconds of training until a process is killed, from the start and from the first epoch after it."""
 KILLED, EPOCHS = "linear", 20
@@ -88,6 +89,8 @@ def main() -> None:
         return
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"{', '.join(sorted(unknown))}: expected some of {', '.join(PARTS)}")
+    if os.name != "posix" or os.geteuid() or not (shutil.which("ip") and shutil.which("tc")):
+        sys.exit("error: it needs root, ip and tc (iproute2) to make network namespaces")
     if not NORMALIZED.exists():
         sys.exit(f"error: {NORMALIZED} is missing; run `dvc exp run -S dataset=mnist` first")
     for part in arguments.parts or PARTS:
@@ -141,14 +144,21 @@ def measure_processes(
 
 @contextmanager
 def namespaces() -> Iterator[list[list[str]]]:
-    """What to write before a command to run it on the first host or on the second."""
+    """What to write before a command to run it on the first host or on the second, 10.77.0.1 and 10.77.0.2.
+
+    They are network namespaces, joined by a link of 1 Gbit/s. Raises PermissionError where none may be made.
+    """
     names = [f"mnistry{os.getpid()}-{number}" for number in (1, 2)]
-    commands = [f"ip netns add {name}" for name in names]
-    commands.append(f"ip link add eth0 netns {names[0]} type veth peer name eth0 netns {names[1]}")
+    if subprocess.run(["ip", "netns", "add", names[0]], check=False, stderr=subprocess.DEVNULL).returncode:
+        raise PermissionError("may not make network namespaces here")
+    commands = [
+        f"ip netns add {names[1]}",
+        f"ip link add eth0 netns {names[0]} type veth peer name eth0 netns {names[1]}",
+    ]
     for number, name in enumerate(names, 1):
         commands += [
             f"ip -n {name} link set lo up",
-            f"ip -n {name} addr add {ADDRESS}{number}/24 dev eth0",
+            f"ip -n {name} addr add 10.77.0.{number}/24 dev eth0",
             f"ip -n {name} link set eth0 up",
             f"ip netns exec {name} tc qdisc add dev eth0 root tbf rate 1gbit burst 128kb latency 50ms",
         ]
@@ -292,7 +302,7 @@ def train_and_kill(killed_after: Sequence[float]) -> Epochs:
             if waiting and now - since >= waiting[0]:
                 # In the middle of an epoch.
                 time.sleep((times[-1] - times[-2]) / 2)
-                os.kill(children(training.pid)[0], signal.SIGKILL)
+                os.kill(descendants(training.pid)[0], signal.SIGKILL)
                 killed.append(time.monotonic() - begin)
                 since = 0.0
                 del waiting[0]
@@ -376,11 +386,6 @@ def restarts_table(run: Epochs) -> list[str]:
 
 
 PARTS = {"processes": keep_processes, "restarts": keep_restarts}
-
-
-def children(parent: int) -> list[int]:
-    """The ids of the processes that a process has started."""
-    return [int(word) for word in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
+from benchmarks.hosts import namespaces
 from commands.worker import train_command
 from src.errors import MnistryError
 from stages import download, normalize
@@ -26,25 +28,12 @@ def hosts() -> Iterator[list[list[str]]]:
     """What to write before a command to run it on the first host or on the second."""
     if os.name != "posix" or os.geteuid() or not (shutil.which("ip") and shutil.which("tc")):
         pytest.skip("needs root, ip and tc (iproute2) to make network namespaces")
-    names = [f"mnistry{os.getpid()}-{number}" for number in (1, 2)]
-    if subprocess.run(["ip", "netns", "add", names[0]], check=False, stderr=subprocess.DEVNULL).returncode:
-        pytest.skip("may not make network namespaces here")
-    try:
-        subprocess.run(["ip", "netns", "add", names[1]], check=True)
-        link = f"ip link add eth0 netns {names[0]} type veth peer name eth0 netns {names[1]}"
-        subprocess.run(link.split(), check=True)
-        for number, name in enumerate(names, 1):
-            for command in (
-                f"ip -n {name} link set lo up",
-                f"ip -n {name} addr add 10.77.0.{number}/24 dev eth0",
-                f"ip -n {name} link set eth0 up",
-                f"ip netns exec {name} tc qdisc add dev eth0 root tbf rate 1gbit burst 128kb latency 50ms",
-            ):
-                subprocess.run(command.split(), check=True)
-        yield [["ip", "netns", "exec", name] for name in names]
-    finally:
-        for name in names:
-            subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
+    with ExitStack() as stack:
+        try:
+            prefixes = stack.enter_context(namespaces())
+        except PermissionError as error:
+            pytest.skip(str(error))
+        yield prefixes
 
 
 @pytest.fixture
