@@ -140,12 +140,16 @@ def run_job(slurm: dict[str, str], project: Project, *command: str) -> str:
 
 
 def test_a_sweep_is_a_job(slurm, tmp_path):
-    """With a scheduler and a worker of its own, whose files go; its output is the sweep's."""
+    """With a scheduler that talks by TLS alone, whose files go; its output is the sweep's."""
     project = Project(tmp_path)
+    with (project.folder / "stages/quick.py").open("a") as stage:
+        stage.write(f"(file,) = pathlib.Path('{project.folder}/.dvc/tmp').glob('slurm-*/scheduler.json')\n")
+        stage.write("print(json.loads(file.read_text())['address'])\n")
+    project.git("commit", "-qam", "say where the scheduler is")
     output = run_job(slurm, project, "--ntasks=1", "cluster/slurm/sweep.sbatch", "-S", "seed=7")
     assert "1/1 mlp-seed7: accuracy 0.0700" in output
     assert "srun: " not in output
-    assert project.experiments() == ["mlp-seed7"]
+    assert "\ntls://" in project.log("mlp-seed7")
     assert not list((project.folder / ".dvc/tmp").glob("slurm-*"))
 
 
