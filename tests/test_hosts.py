@@ -161,8 +161,9 @@ def test_sweep_reaches_a_host_that_shares_no_disk(hosts, tmp_path):
         ).stdout  # fmt: skip
     finally:
         for process in started:
-            process.kill()
-            process.communicate()
+            # Not killed: Git's command has to end the daemon that it started.
+            process.terminate()
+            process.communicate(timeout=30)
     assert "1/1 mine-mlp-seed1: accuracy 0.0100" in output
     assert project.experiments() == ["mine-mlp-seed1"]
     assert "mirror" in project.log("mine-mlp-seed1")
