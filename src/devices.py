@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from src.errors import MnistryError
+from src.resources import free_memory
 
 
 def choose_device(name: str) -> torch.device:
@@ -45,6 +46,16 @@ def _has_matrix_units(device: torch.device) -> bool:
     if device.type == "cpu":
         return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def free_on(device: torch.device) -> int | None:
+    """Bytes that this process can still get on the device, or None where it doesn't say."""
+    if device.type == "cpu":
+        return free_memory()
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    return None
 
 
 def has_convolutions(model: nn.Module) -> bool:

@@ -21,7 +21,7 @@ from src.outputs import whole_folder
 from src.params import read_params
 from src.plots.base import save, save_all
 from src.plots.results import heatmap_images, predicted_images, result_figures
-from src.predictions import write_predictions
+from src.predictions import in_pieces, write_predictions
 from src.runtime import prepare_process
 from stages import log, run_stage, write_json
 
@@ -49,9 +49,9 @@ def main(
     uncalibrated = evaluate_predictions(labels, without_temperature(probabilities, temperature), names)
     summary = write_metrics(evaluation, uncalibrated, load_labels(normalized, "train", loaded.dataset), metrics)
     files = load_files(normalized, "test", len(labels))
-    write_predictions(predictions_csv, range(len(files)), files, labels, probabilities, names)
+    write_predictions(predictions_csv, in_pieces(np.arange(len(labels)), labels, [probabilities]), files, names)
     with whole_folder(figures) as folder:
-        save_all(result_figures(evaluation, images, files, read_history(history_csv), params.figures), folder)
+        save_all(result_figures(evaluation, images, list(files), read_history(history_csv), params.figures), folder)
         shown = heatmap_images(evaluation, params.figures)
         maps = heatmaps(loaded.model, images[shown], evaluation.predicted[shown])
         if maps is not None:
