@@ -81,6 +81,11 @@ class StoredImages:
         for group in drawn + torch.arange(per_group) * count:
             yield group[group < blocks]
 
+    def in_order(self, batch_size: int) -> Iterator[Tensor]:
+        """All images in batches of that size, the last of each group smaller, while a thread reads the next group."""
+        for _, images in read_ahead(self.read, self.groups()):
+            yield from images.split(batch_size)
+
     def chosen(self, blocks: Tensor, indices: Tensor) -> Tensor:
         """Those of the indices, ascending, that are in the blocks, ascending too."""
         first, last = (torch.searchsorted(indices, (blocks + end) * self.block_size).tolist() for end in (0, 1))
