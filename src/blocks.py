@@ -24,6 +24,8 @@ BLOCK_BYTES = 128 << 10
 """Of a file that are read at once, and whose images stay together during an epoch; at least one image."""
 GROUP_BYTES = 64 << 20
 """Of blocks that are in memory together; there are two such groups: one is used while a thread reads the next."""
+ORDER_BYTES = 8 << 20
+"""Of images that are read at once where they are read in the file's order."""
 FULLEST = 0.75
 """Part of the free memory that images may take. The rest is for what is computed with them."""
 
@@ -72,7 +74,8 @@ class StoredImages:
         Without it, the groups follow one another in the file.
         """
         blocks = -(-self.shape[0] // self.block_size)
-        per_group = max(GROUP_BYTES // (self.block_size * prod(self.shape[1:])), 1)
+        in_memory = GROUP_BYTES if generator else ORDER_BYTES
+        per_group = max(in_memory // (self.block_size * prod(self.shape[1:])), 1)
         if generator is None:
             yield from torch.arange(blocks).split(per_group)
             return
@@ -82,8 +85,11 @@ class StoredImages:
             yield group[group < blocks]
 
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
-        """All images in batches of that size, the last of each group smaller, while a thread reads the next group."""
-        for _, images in read_ahead(self.read, self.groups()):
+        """All images in batches of that size, the last one perhaps smaller, while a thread reads the next ones."""
+        size = batch_size * max(ORDER_BYTES // (batch_size * prod(self.shape[1:])), 1)
+        starts = np.arange(0, self.shape[0], size)[:, None]
+        stops = np.minimum(starts + size, self.shape[0])
+        for _, images in read_ahead(lambda ends: self._read(*ends), zip(starts, stops, strict=True)):
             yield from images.split(batch_size)
 
     def chosen(self, blocks: Tensor, indices: Tensor) -> Tensor:

@@ -10,9 +10,8 @@ from src.errors import MnistryError
 
 BATCH_SIZE = 200
 """Images per batch where nothing else is said: above it, feature maps leave the processor's caches (docs/log.md)."""
-
-MOST_LOGITS = 1 << 22
-"""Numbers that are computed before something is made of them: of 10 classes, those of 419,430 images."""
+MOST_LOGITS = 1 << 20
+"""Numbers that are computed before something is made of them: of 10 classes, those of 104,857 images."""
 
 
 def predict_logits(model: nn.Module, batches: Iterable[Tensor], count: int) -> Tensor:

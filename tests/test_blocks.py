@@ -21,6 +21,7 @@ def _small_blocks(monkeypatch):
     """Blocks of 4 images of one pixel, of which 5 are in memory together."""
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 4)
     monkeypatch.setattr(blocks, "GROUP_BYTES", 20)
+    monkeypatch.setattr(blocks, "ORDER_BYTES", 20)
 
 
 @pytest.fixture
@@ -104,6 +105,9 @@ def test_images_in_order_are_those_of_the_map(images):
     assert [len(labels) for _, labels in batches] == [30, 30, 20]
     for number in range(2):
         assert torch.cat([batch[number].flatten() for batch in batches]).tolist() == chosen.tolist()
+    batches_of_all = list(StoredImages.of(images).in_order(8))
+    assert [len(pixels) for pixels in batches_of_all] == [8] * 11 + [2]
+    assert torch.cat(batches_of_all).flatten().tolist() == list(range(90))
     ((pixels, labels),) = subset.gather(torch.tensor([70, 2, 70]), 3)
     assert pixels.flatten().tolist() == labels.tolist() == [70, 2, 70]
 
