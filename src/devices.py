@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from src.errors import MnistryError
+from src.resources import free_memory
 
 
 def choose_device(name: str) -> torch.device:
@@ -58,6 +59,16 @@ def _fast_in_bfloat16(device: torch.device) -> set[type[nn.Module]]:
     if found.get("avx512_bf16") and str(found.get("cpu_name")).startswith("AMD"):
         return {nn.Conv2d, nn.Linear}
     return set()
+
+
+def free_on(device: torch.device) -> int | None:
+    """Bytes that this process can still get on the device, or None where it doesn't say."""
+    if device.type == "cpu":
+        return free_memory()
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    return None
 
 
 def has_convolutions(model: nn.Module) -> bool:
