@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn import metrics
 
 from src.evaluation import (
@@ -9,9 +10,11 @@ from src.evaluation import (
     class_rows,
     confusion_rows,
     evaluate_predictions,
+    log_loss,
     summary_metrics,
     wilson_interval,
 )
+from tests.conftest import words_printed
 
 
 def random_case(images=200, classes=4):
@@ -32,10 +35,12 @@ def test_wilson_interval_worked_by_hand():
     assert (round(low, 4), round(high, 4)) == (0.4902, 0.9433)
 
 
-@pytest.mark.parametrize("successes", [0, 10])
-def test_wilson_interval_stays_in_range(successes):
-    """Also where all or none are right."""
+@pytest.mark.parametrize("successes", range(11))
+def test_wilson_interval_is_scipys(successes):
+    """To the last bit, and in range also where all or none are right."""
     low, high = wilson_interval(successes, 10)
+    expected = binomtest(successes, 10).proportion_ci(0.95, method="wilson")
+    assert (low, high) == (expected.low, expected.high)
     assert 0 <= low < high <= 1
 
 
@@ -51,6 +56,32 @@ def test_metrics_equal_scikit_learns():
     assert summary["baseline_accuracy"] == (labels == 3).mean()
     assert summary["errors"] == (labels != predicted).sum()
     assert summary["images"] == 200
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_metrics_of_classes_are_scikit_learns(classes):
+    """To the last bit, where a class has no images and another is never predicted too."""
+    labels, probabilities = random_case(60, classes)
+    labels[labels == 0], probabilities[:, 1] = 1, 0
+    evaluation = evaluate_predictions(labels, probabilities, "abcdefghij"[:classes])
+    predicted, numbers = probabilities.argmax(1), range(classes)
+    expected = metrics.precision_recall_fscore_support(labels, predicted, labels=numbers, zero_division=0)
+    found = (evaluation.precision, evaluation.recall, evaluation.f1)
+    for array, other in zip(found, expected, strict=False):
+        np.testing.assert_array_equal(array, other)
+    np.testing.assert_array_equal(evaluation.confusion, metrics.confusion_matrix(labels, predicted, labels=numbers))
+
+
+def test_log_loss_of_certain_mistakes_is_scikit_learns():
+    """A probability of 0 counts as the smallest step."""
+    labels, probabilities = np.array([0, 1, 1]), np.array([[1.0, 0.0], [1.0, 0.0], [0.25, 0.75]])
+    assert log_loss(labels, probabilities) == pytest.approx(metrics.log_loss(labels, probabilities), rel=1e-12)
+
+
+def test_evaluate_imports_neither_scikit_learn_nor_scipy():
+    """They take longer to import than a small test split takes to evaluate."""
+    program = "import sys, stages.evaluate; print(*{'sklearn', 'scipy'} & set(sys.modules))"
+    assert words_printed(program) == []
 
 
 def test_metrics_are_finite_where_classes_are_missing_and_probabilities_0():
