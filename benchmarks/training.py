@@ -90,13 +90,15 @@ TUTORIALS = {
         {"batch_size": 100, "optimizer": "adam", "learning_rate": 0.01, "schedule": "constant"} | T5_NETWORK,
         10,
         0.988,
-        PLAIN | {"epochs": 1, "batch_size": 128, "learning_rate": 0.01} | T5_NETWORK,
+        PLAIN | {"epochs": 1, "batch_size": 128, "optimizer": "adam", "learning_rate": 0.01} | T5_NETWORK,
     ),
 }
 EXAMPLE_EPOCHS, EXAMPLE_ACCURACY = 14, 0.9918
 EXAMPLE_SHARE = 0.2
 """Of an epoch of PyTorch's example is measured: it takes nearly a minute."""
-EXAMPLE_SOONEST = PLAIN | {"epochs": 2, "batch_size": 128, "learning_rate": 0.01, "channels": (16, 32, 64)}
+EXAMPLE_SOONEST = PLAIN | {
+    "epochs": 2, "batch_size": 128, "optimizer": "adam", "learning_rate": 0.01, "channels": (16, 32, 64)
+}  # fmt: skip
 
 
 def main() -> None:

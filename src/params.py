@@ -100,7 +100,7 @@ class Augment(Section):
     shift: Annotated[Fraction, OrAuto()]
     cutout: Annotated[Fraction, OrAuto()]
     flip: Annotated[bool, OrAuto()]
-    rotation: Annotated[Number, Field(ge=0, le=180)]
+    rotation: Annotated[Number, Field(ge=0, le=180), OrAuto()]
 
 
 class Figures(Section):
@@ -116,7 +116,7 @@ class Recipe(Section):
 
     epochs: Annotated[Count, OrAuto()]
     batch_size: Count
-    optimizer: Literal["sgd", "adam", "adamw"]
+    optimizer: Annotated[Literal["sgd", "adam", "adamw", "muon"], OrAuto()]
     learning_rate: Annotated[Positive, OrAuto()]
     momentum: Fraction
     weight_decay: NonNegative
@@ -139,7 +139,7 @@ class MLP(Recipe):
 class CNN(Recipe):
     """Blocks of convolution, rectifier and 2x2 max-pooling, then a linear layer."""
 
-    channels: Annotated[tuple[Count, ...], Tuple, Field(min_length=1)]
+    channels: Annotated[tuple[Count, ...], Tuple, Field(min_length=1), OrAuto()]
     kernel_size: Count
 
 

@@ -19,7 +19,7 @@ def written(default_params: dict) -> Params:
     [
         ("linear", "characters", 8, {"shift": 0, "cutout": 0, "flip": False}),
         ("mlp", "characters", 15, {"shift": 0.04, "cutout": 0, "flip": False}),
-        ("cnn", "characters", 5, {"shift": 0.04, "cutout": 0, "flip": False}),
+        ("cnn", "characters", 3, {"shift": 0.04, "cutout": 0, "flip": False}),
         ("resnet", "characters", 7, {"shift": 0.07, "cutout": 0, "flip": False}),
         ("mlp", "objects", 15, {"shift": 0, "cutout": 0, "flip": False}),
         ("cnn", "objects", 16, {"shift": 0.04, "cutout": 0.15, "flip": True}),
@@ -36,11 +36,47 @@ def test_recipes_of_57000_images(written, model, content, epochs, changes):
 
 
 def test_objects_take_a_larger_mlp(written):
-    """With smoothed labels and a lower learning rate."""
+    """With a lower learning rate."""
     mlp = complete("mlp", written.models.mlp, Facts(57_000, "objects"))
     assert (mlp.hidden_sizes, mlp.learning_rate, mlp.label_smoothing) == ((1024, 512), 0.002, 0.1)
     mlp = complete("mlp", written.models.mlp, Facts(57_000, "characters"))
-    assert (mlp.hidden_sizes, mlp.learning_rate, mlp.label_smoothing) == ((512,), 0.003, 0.0)
+    assert (mlp.hidden_sizes, mlp.learning_rate, mlp.label_smoothing) == ((512,), 0.003, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "expected"),
+    [
+        ("characters", {}, ("muon", 0.01, 0.1, (16, 32, 64))),
+        ("objects", {}, ("adam", 0.005, 0.1, (16, 64, 128))),
+        (None, {}, ("adam", 0.005, 0.1, (16, 64, 128))),
+        ("characters", {"learning_rate": 0.01}, ("adam", 0.01, 0.1, (16, 64, 128))),
+        ("characters", {"optimizer": "sgd", "channels": (8,)}, ("sgd", 0.005, 0.1, (8,))),
+        ("characters", {"optimizer": "muon"}, ("muon", 0.01, 0.1, (16, 32, 64))),
+        ("characters", {"optimizer": "muon", "learning_rate": 0.02}, ("muon", 0.02, 0.1, (16, 32, 64))),
+    ],
+)
+def test_many_characters_take_a_smaller_cnn_and_muon(written, content, changes, expected):
+    """Where neither its optimizer nor its learning rate is written: a rate by itself is Adam's, as in the tutorials."""
+    cnn = complete("cnn", written.models.cnn.model_copy(update=changes), Facts(57_000, content))
+    assert (cnn.optimizer, cnn.learning_rate, cnn.label_smoothing, cnn.channels) == expected
+
+
+@pytest.mark.parametrize(("images", "optimizer", "epochs"), [(10_000, "muon", 9), (9_999, "adam", 12)])
+def test_fewer_characters_take_the_larger_cnn_and_adam(written, images, optimizer, epochs):
+    """Below 10,000 of them, as ever."""
+    cnn = complete("cnn", written.models.cnn, Facts(images, "characters"))
+    assert (cnn.optimizer, cnn.epochs) == (optimizer, epochs)
+    assert (cnn.channels, cnn.learning_rate, cnn.label_smoothing) == (
+        ((16, 32, 64), 0.01, 0.1) if optimizer == "muon" else ((16, 64, 128), 0.005, 0.1)
+    )
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn", "resnet"])
+def test_few_characters_are_turned(written, model):
+    """And images of unknown content, but not objects, nor 10,000 images and more."""
+    facts = Facts(9_999, "characters"), Facts(1_000), Facts(9_999, "objects"), Facts(10_000, "characters")
+    turned = [complete(model, getattr(written.models, model), each).augment.rotation for each in facts]
+    assert turned == [10, 10, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -114,5 +150,5 @@ def test_recipe_in_a_line(written):
     assert describe_recipe(recipe, written.models.mlp) == (
         "epochs 15 (auto), batch_size 128, optimizer adam, learning_rate 0.002 (auto), momentum 0, weight_decay 0, "
         "schedule one_cycle, label_smoothing 0.1 (auto), hidden_sizes [1024, 512] (auto), negative_slope 0.1, "
-        "augment.shift 0 (auto), augment.cutout 0, augment.flip false, augment.rotation 0"
+        "augment.shift 0 (auto), augment.cutout 0, augment.flip false, augment.rotation 0 (auto)"
     )
