@@ -9,7 +9,7 @@ from src.batches import steps_per_epoch
 from src.datasets import DatasetInfo
 from src.decoding import Content
 from src.errors import MnistryError
-from src.params import Params, Recipe, is_auto
+from src.params import Params, Pretrained, Recipe, is_auto
 
 MNIST_IMAGES = 57_000
 """Training images, without those held out, for which the numbers of epochs below are meant."""
@@ -41,11 +41,11 @@ def epochs_for(base: int, images: int, batch_size: int) -> int:
     return max(epochs, math.ceil(LEAST_STEPS / steps_per_epoch(images, batch_size)), 1)
 
 
-def _linear(_: Facts) -> dict[str, Any]:
+def _linear(_: Facts, __: Recipe) -> dict[str, Any]:
     return {"epochs": 8}
 
 
-def _mlp(facts: Facts) -> dict[str, Any]:
+def _mlp(facts: Facts, _: Recipe) -> dict[str, Any]:
     objects = facts.content == "objects"
     return {
         "epochs": 15,
@@ -56,7 +56,7 @@ def _mlp(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _cnn(facts: Facts) -> dict[str, Any]:
+def _cnn(facts: Facts, _: Recipe) -> dict[str, Any]:
     objects = facts.content == "objects"
     return {
         "epochs": 5 if facts.content == "characters" else 16,
@@ -67,7 +67,7 @@ def _cnn(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _resnet(facts: Facts) -> dict[str, Any]:
+def _resnet(facts: Facts, _: Recipe) -> dict[str, Any]:
     objects = facts.content == "objects"
     return {
         "epochs": 7 if facts.content == "characters" else 36,
@@ -78,18 +78,39 @@ def _resnet(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _pretrained(facts: Facts) -> dict[str, Any]:
-    return {"augment.flip": facts.content == "objects"}
+def _pretrained(facts: Facts, recipe: Recipe) -> dict[str, Any]:
+    assert isinstance(recipe, Pretrained)
+    return BY_TRAINED[recipe.trained] | {"augment.flip": facts.content == "objects"}
 
 
-RULES: dict[str, Callable[[Facts], dict[str, Any]]] = {
+BY_TRAINED: dict[str, dict[str, Any]] = {
+    "head": {
+        "epochs": 30,
+        "batch_size": 128,
+        "optimizer": "adam",
+        "learning_rate": 0.003,
+        "weight_decay": 0.2,
+        "image_size": 160,
+    },
+    "all": {
+        "epochs": 10,
+        "batch_size": 32,
+        "optimizer": "adamw",
+        "learning_rate": 0.001,
+        "weight_decay": 0.05,
+        "image_size": 160,
+    },
+}
+"""What suits the pretrained model for each choice of `trained`, however many images there are."""
+
+RULES: dict[str, Callable[[Facts, Recipe], dict[str, Any]]] = {
     "linear": _linear,
     "mlp": _mlp,
     "cnn": _cnn,
     "resnet": _resnet,
     "pretrained": _pretrained,
 }
-"""For each model, what `auto` becomes, by the dotted names of the recipe's values; epochs as for 57,000 images.
+"""For each model, what `auto` in its recipe becomes, by the dotted names of the values; epochs as for 57,000 images.
 
 On characters, they are the recipes that were tuned on MNIST; on objects, those on FashionMNIST. Where it isn't known
 what the images show, they are changed as characters may be, for as many epochs as objects take. Evidence: docs/log.md.
@@ -103,8 +124,8 @@ def complete(model: str, recipe: RecipeT, facts: Facts) -> RecipeT:
 
     Raises MnistryError where no rule gives the value.
     """
-    values = RULES[model](facts) if model in RULES else {}
-    if is_auto(recipe.epochs) and "epochs" in values:
+    values = RULES[model](facts, recipe) if model in RULES else {}
+    if is_auto(recipe.epochs) and "epochs" in values and not isinstance(recipe, Pretrained):
         values["epochs"] = epochs_for(values["epochs"], facts.images, recipe.batch_size)
 
     def value_of(name: str, written: Any) -> Any:
@@ -117,6 +138,11 @@ def complete(model: str, recipe: RecipeT, facts: Facts) -> RecipeT:
     augment = {name: value_of(f"augment.{name}", written) for name, written in recipe.augment}
     plain = {name: value_of(name, written) for name, written in recipe if name != "augment"}
     return recipe.model_copy(update=plain | {"augment": recipe.augment.model_copy(update=augment)})
+
+
+def recipe_of_head(recipe: Pretrained) -> Pretrained:
+    """That by which the head alone is trained, on features, before the rest is."""
+    return recipe.model_copy(update={name: value for name, value in BY_TRAINED["head"].items() if name != "image_size"})
 
 
 def complete_params(params: Params, facts: Facts) -> Params:

@@ -23,10 +23,10 @@ from src.checkpoints import METADATA_KEY, load_classifier
 from src.errors import MnistryError
 from src.models import build_model
 from src.models.pretrained import Network, Standardize, enlarged
-from src.params import BY_TRAINED, Params, read_params
+from src.params import Params, read_params
 from src.processes import Processes
 from src.training import fit, make_optimizer, make_schedule
-from src.transfer import compute_features, feature_subsets, standardize, start_from_weights
+from src.transfer import compute_features, feature_subsets, standardize, start_from_weights, train_head
 from src.weights import PACKAGED, PACKAGED_FILE, load_weights
 from stages import download, normalize, train
 from tests.conftest import PROJECT, dataset_info, words_printed
@@ -229,6 +229,19 @@ def test_features_are_standardized():
     torch.testing.assert_close(result.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]), rtol=0, atol=1e-4)
 
 
+def test_classes_weigh_in_the_head_before_the_whole_network_too(recipe):
+    """Of features that say nothing, the head predicts the rarer class where the commoner one weighs nothing."""
+    chosen = small(recipe, trained="all")
+    labels = torch.tensor([0] * 6 + [1] * 2)
+    features = Subset(torch.zeros(8, SMALL_FEATURES), labels, torch.arange(8))
+    predicted = {}
+    for name, weights in (("none", None), ("of the rarer", torch.tensor([0.0, 1.0]))):
+        model = build_model("pretrained", chosen, dataset_info("01", shape=(3, 32, 32)))
+        train_head(model, features, chosen, 0, weights)
+        predicted[name] = model.get_submodule("network.head")(features.images[:1]).argmax().item()
+    assert predicted == {"none": 0, "of the rarer": 1}
+
+
 @pytest.mark.parametrize("trained", ["head", "all"])
 def test_backbone_learns_only_where_all_is_trained(recipe, codes, trained):
     """At its share of the rate, and its batch statistics never change."""
@@ -249,23 +262,12 @@ def test_backbone_learns_only_where_all_is_trained(recipe, codes, trained):
     assert changed == expected
 
 
-def test_auto_is_what_suits_trained(default_params):
-    """And what is written instead wins."""
-    section = default_params["models"]["pretrained"]
-    for trained, values in BY_TRAINED.items():
-        found = Params.model_validate(
-            default_params | {"models": default_params["models"] | {"pretrained": section | {"trained": trained}}}
-        ).models.pretrained
-        assert {name: getattr(found, name) for name in values} == values
-        assert {name: getattr(found.of_head, name) for name in values} == BY_TRAINED["head"] | {"image_size": 160}
-    section["epochs"] = 3
-    assert Params.model_validate(default_params).models.pretrained.epochs == 3
-
-
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("image_size", 16, r"image_size is 16; expected a number of at least 32"),
+        ("image_size", 16, r"image_size is 16; expected a number of at least 32, or auto"),
+        ("optimizer", "autos", r"optimizer is 'autos'; did you mean auto\?"),
+        ("optimizer", "rprop", r"optimizer is 'rprop'; expected one of adam, adamw, auto, sgd"),
         ("trained", "tail", r"trained is 'tail'; .*expected one of all, head"),
         ("augment__shift", 0.1, r"trained is 'head'; its features are computed once, so augment can only flip; expec"),
         ("backbone", "hf-hub:me/mine", r"backbone is 'hf-hub:me/mine'; expected the name of one of timm's image"),

@@ -4,7 +4,16 @@ import pytest
 
 from src.errors import MnistryError
 from src.params import MODELS, Params, make_recipe
-from src.recipes import LEAST_STEPS, Facts, complete, complete_params, describe_recipe, epochs_for
+from src.recipes import (
+    BY_TRAINED,
+    LEAST_STEPS,
+    Facts,
+    complete,
+    complete_params,
+    describe_recipe,
+    epochs_for,
+    recipe_of_head,
+)
 
 
 @pytest.fixture
@@ -40,6 +49,20 @@ def test_objects_take_a_larger_mlp(written):
     assert (mlp.hidden_sizes, mlp.learning_rate, mlp.label_smoothing) == ((1024, 512), 0.002, 0.1)
     mlp = complete("mlp", written.models.mlp, Facts(57_000, "characters"))
     assert (mlp.hidden_sizes, mlp.learning_rate, mlp.label_smoothing) == ((512,), 0.003, 0.0)
+
+
+@pytest.mark.parametrize("trained", ["head", "all"])
+def test_pretrained_takes_what_suits_trained(written, trained):
+    """As many epochs of any number of images; the head before the whole network is trained as the head alone."""
+    recipe = written.models.pretrained.model_copy(update={"trained": trained})
+    completed = complete("pretrained", recipe, Facts(500, "objects"))
+    assert completed == complete("pretrained", recipe, Facts(57_000, "objects"))
+    assert {name: getattr(completed, name) for name in BY_TRAINED[trained]} == BY_TRAINED[trained]
+    assert completed.augment.flip
+    head = recipe_of_head(completed)
+    expected = BY_TRAINED["head"] | {"image_size": BY_TRAINED[trained]["image_size"]}
+    assert {name: getattr(head, name) for name in expected} == expected
+    assert f"image_size {completed.image_size} (auto)" in describe_recipe(completed, recipe)
 
 
 @pytest.mark.parametrize(
