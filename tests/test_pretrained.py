@@ -14,7 +14,7 @@ import timm
 import torch
 from efficientnet_lite_pytorch import EfficientNet
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from src import weights as weights_module
@@ -57,7 +57,8 @@ def mirror(tmp_path, monkeypatch):
     def no_hub(*_: object, **__: object) -> str:
         raise RuntimeError("the hub is unreachable\nfor good")
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", no_hub)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", no_hub)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("MNISTRY_MIRROR", str(tmp_path / "mirror"))
     (tmp_path / "mirror" / "weights").mkdir(parents=True)
     torch.manual_seed(1)
@@ -187,6 +188,27 @@ def test_weights_that_no_place_has_are_an_error_that_names_both(mirrored, mirror
     hub = r"timm's hub \(timm/resnet18\.a1_in1k\): the hub is unreachable\n"
     with pytest.raises(MnistryError, match=rf"{answer}.*; {hub}Set MNISTRY_MIRROR .* weights/resnet18\.safetensors"):
         load_weights("resnet18", "timm/resnet18.a1_in1k", "any")
+
+
+def test_hub_that_cannot_be_reached_is_asked_once(mirror, tmp_path, monkeypatch):
+    """And with no further wait, weights that were downloaded before are found in its cache."""
+    download, asked = huggingface_hub.hf_hub_download, []
+
+    def spy(*arguments: str, **options: bool) -> str:
+        asked.append(options)
+        return download(*arguments, **options)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", spy)
+    file = mirror / "weights" / f"{SMALL}.safetensors"
+    cached = tmp_path / "hub" / "models--timm--small" / "snapshots" / "0" / "model.safetensors"
+    for path, content in ((cached, file.read_bytes()), (cached.parents[2] / "refs" / "main", b"0")):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    monkeypatch.delenv("MNISTRY_MIRROR")
+    weights, tensors = load_weights(SMALL, "timm/small", "any")
+    assert weights.source == "timm's hub (timm/small)"
+    assert tensors.keys() == load_file(file).keys()
+    assert asked == [{"local_files_only": True}]
 
 
 def test_packaged_weights_that_changed_are_refused(monkeypatch):
