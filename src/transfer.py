@@ -34,18 +34,18 @@ def start_from_weights(model: nn.Module, recipe: Pretrained) -> Weights:
 
 
 def feature_subsets(
-    model: nn.Module, train: Subset, validation: Subset, recipe: Pretrained, precision: torch.dtype,
+    model: nn.Module, train: Subset, validation: Subset, mirrored: bool, precision: torch.dtype,
     log: Callable[[str], None],
 ) -> tuple[Subset, Subset]:  # fmt: skip
     """The subsets with features in place of images; the head's first layer standardizes those of the training images.
 
-    Where the recipe flips, each training image is followed by its mirror image, under the same label.
+    mirrored: each training image is followed by its mirror image, under the same label.
     """
     network: Any = model.get_submodule("network")
-    mirrored = recipe.augment.flip
     what = f"{len(train)} training images{' and their mirror images' if mirrored else ''}"
+    others = f", and of {len(validation)} validation images" if len(validation) else ""
     height, width = network.size
-    log(f"computing the features of {what}, enlarged to {height}x{width}, and of {len(validation)} validation images")
+    log(f"computing the features of {what}, enlarged to {height}x{width}{others}")
     start = time.perf_counter()
     of_train = compute_features(model, train, mirrored, precision)
     of_validation = compute_features(model, validation, False, precision)

@@ -5,7 +5,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -216,10 +216,13 @@ def pretrained_learner(
     assert isinstance(recipe, Pretrained)
     if recipe.trained == "all" and checkpoint.epochs:
         return model, train, validation
-    features = feature_subsets(model, train, validation, recipe, precision, log)
     if recipe.trained == "head":
+        features = feature_subsets(model, train, validation, recipe.augment.flip, precision, log)
         return model.get_submodule("network.head"), *features
-    loss = train_head(model, features[0], recipe, params.seed, class_weights)
+    # It is a start: mirror images would take twice the time.
+    none = replace(validation, indices=validation.indices[:0])
+    of_train, _ = feature_subsets(model, train, none, False, precision, log)
+    loss = train_head(model, of_train, recipe, params.seed, class_weights)
     log(f"the head is trained, to a loss of {loss:.4f}; now the whole network")
     return model, train, validation
 

@@ -219,16 +219,15 @@ def test_packaged_weights_that_changed_are_refused(monkeypatch):
 
 
 def test_features_of_mirror_images_follow_those_of_their_images(recipe, codes):
-    """Only where the recipe flips; validation images are not mirrored; the head standardizes the training images'."""
+    """Only where they are asked for; validation images are not mirrored; the head standardizes the training images'."""
     model = build_model("pretrained", small(recipe), dataset_info(shape=(3, 32, 32)))
     subset = Subset(codes, torch.tensor([3, 2, 1, 0]), torch.tensor([0, 2]))
     nothing = Subset(codes, subset.labels, torch.tensor([], dtype=torch.int64))
     lines: list[str] = []
-    flipping = small(recipe, augment=recipe.augment.model_copy(update={"flip": True}))
-    found, none = feature_subsets(model, subset, nothing, flipping, torch.float32, lines.append)
+    found, none = feature_subsets(model, subset, nothing, True, torch.float32, lines.append)
     assert found.labels.tolist() == [3, 3, 1, 1]
     assert (len(none), none.images.shape[1]) == (0, SMALL_FEATURES)
-    assert "2 training images and their mirror images, enlarged to 32x32" in lines[0]
+    assert lines[0] == "computing the features of 2 training images and their mirror images, enlarged to 32x32"
     first, network = parts(model)
     with torch.no_grad():
         features, mirrored = network.features(first(codes)), network.features(first(codes.flip(3)))
