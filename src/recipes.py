@@ -89,7 +89,7 @@ BY_TRAINED: dict[str, dict[str, Any]] = {
         "batch_size": 128,
         "optimizer": "adam",
         "learning_rate": 0.003,
-        "weight_decay": 0.2,
+        "weight_decay": 0.1,
         "image_size": 160,
     },
     "all": {

@@ -34,8 +34,8 @@ from tests.conftest import PROJECT, dataset_info, words_printed
 CPU = torch.device("cpu")
 SMALL = "test_resnet"
 """A backbone of timm for tests; it has batch normalization, and its last maps are those of its last stage."""
-SMALL_FEATURES = 96 + 192
-"""Of its last two stages."""
+SMALL_FEATURES = 192 + 4 * 96 + 96
+"""Of its last two stages, and of the last one's quarters."""
 
 
 @pytest.fixture
@@ -134,9 +134,18 @@ def test_images_are_enlarged_in_their_proportions(sides, image_size, expected):
 
 def test_head_gets_the_last_two_stages_too(recipe):
     """EfficientNet-Lite0's 112 and 320 channels next to its 1,280; no maps twice where they are the features."""
-    for backbone, features in ((PACKAGED, 112 + 320 + 1280), (SMALL, SMALL_FEATURES)):
+    for backbone, features in ((PACKAGED, 112 + 320 + 4 * 320 + 1280), (SMALL, SMALL_FEATURES)):
         network = Network(backbone, 32, (3, 32, 32), 10)
         assert network.features(torch.rand(1, 3, 32, 32)).shape == (1, features), backbone
+
+
+def test_head_sees_the_last_maps_in_quarters(recipe):
+    """Of maps of 2x2, each value; they come after the averages of the stage before."""
+    network = Network(SMALL, 64, (3, 64, 64), 10)
+    images = torch.rand(1, 3, 64, 64)
+    maps = network.backbone.forward_intermediates(network._enlarged(images), indices=1)[1][0]
+    assert maps.shape == (1, 96, 2, 2)
+    torch.testing.assert_close(network.features(images)[:, 192 : 192 + 4 * 96], maps.flatten(1))
 
 
 @pytest.mark.parametrize("size", [1, 16, 17, 40])
