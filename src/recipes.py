@@ -80,9 +80,15 @@ def _resnet(facts: Facts, _: Recipe) -> dict[str, Any]:
 
 def _pretrained(facts: Facts, recipe: Recipe) -> dict[str, Any]:
     assert isinstance(recipe, Pretrained)
-    return BY_TRAINED[recipe.trained] | {"augment.flip": facts.content == "objects"}
+    values = BY_TRAINED[recipe.trained] | {"augment.flip": facts.content == "objects"}
+    if recipe.trained == "all" and facts.images >= MANY_FOR_ALL:
+        values["epochs"] = EPOCHS_OF_MANY
+    return values
 
 
+MANY_FOR_ALL = 5_000
+EPOCHS_OF_MANY = 4
+"""Of `trained: all`, with so many training images and more."""
 BY_TRAINED: dict[str, dict[str, Any]] = {
     "head": {
         "epochs": 30,
@@ -101,7 +107,7 @@ BY_TRAINED: dict[str, dict[str, Any]] = {
         "image_size": 160,
     },
 }
-"""What suits the pretrained model for each choice of `trained`, however many images there are."""
+"""What suits the pretrained model for each choice of `trained`, with fewer than MANY_FOR_ALL images."""
 
 RULES: dict[str, Callable[[Facts, Recipe], dict[str, Any]]] = {
     "linear": _linear,
