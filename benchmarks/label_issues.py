@@ -82,7 +82,7 @@ def prepare(
         normalize.main(Path("raw"), whole, Path("dataset.json"), Path("figures"))
     info = load_info(whole)
     images, labels = load_split(whole, "train", info)
-    files = load_files(whole, "train", len(labels))[:count]
+    files = list(load_files(whole, "train", len(labels)))[:count]
     images, labels = images[:count], labels[:count].copy()
     changed = draw.choice(len(labels), round(NOISE * len(labels)), replace=False)
     classes = len(info.class_names)

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,8 @@ from src.errors import MnistryError
 from src.normalization import Normalization
 from src.outputs import require_room
 
+CHUNK_BYTES = 1 << 20
+"""That are read of a file at a time."""
 AGAIN = "run `dvc repro --force normalize`"
 
 
@@ -88,7 +91,8 @@ def load_split(folder: Path, split: str, info: DatasetInfo) -> tuple[np.ndarray,
     path = folder / f"{split}_images.npy"
     images, labels = _load_array(path, "c"), load_labels(folder, split, info)
     _expect(path, images, np.dtype(np.uint8), (len(labels), *info.shape))
-    if split_sha256(images, labels) != info.sha256.get(split):
+    # The digest is of the bytes alone, whose order the header could say to be another.
+    if not images.flags.c_contiguous or _sha256(_read_chunks(path, images), labels) != info.sha256.get(split):
         raise MnistryError(f"{path}: damaged, by its and its labels' SHA-256; {AGAIN}")
     return images, labels
 
@@ -128,31 +132,82 @@ def _expect(path: Path, array: np.ndarray, dtype: np.dtype, shape: tuple[int, ..
 
 def split_sha256(images: np.ndarray, labels: np.ndarray) -> str:
     """The digest of a split's codes followed by its labels, in hexadecimal."""
-    digest = hashlib.sha256(images.data)
+    return _sha256([images.data], labels)
+
+
+def _sha256(codes: Iterable[memoryview], labels: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for part in codes:
+        digest.update(part)
     digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
     return digest.hexdigest()
 
 
-def load_files(folder: Path, split: str, count: int) -> list[str]:
-    """What each image of the split is called: its file's path, or its split and index in the source.
+def _read_chunks(path: Path, images: np.ndarray) -> Iterator[memoryview]:
+    """The bytes of a memory-mapped array, read from its file: the map's pages would stay in this process's memory."""
+    content = memoryview(bytearray(CHUNK_BYTES))
+    with path.open("rb") as file:
+        file.seek(images.offset if isinstance(images, np.memmap) else 0)
+        while size := file.readinto(content):
+            yield content[:size]
+
+
+@dataclass(frozen=True)
+class FileNames:
+    """What the images of a split are called: each one's file, or its split and index in the source.
+
+    They are read from their file whenever they are gone through, and never all held.
+    """
+
+    path: Path
+
+    def __iter__(self) -> Iterator[str]:
+        """The names in order; raises ValueError where the file is not what `save_files` writes."""
+        with self.path.open(encoding="utf-8", newline="\n") as file:
+            if file.readline() != "[\n":
+                raise ValueError("its first line is not [")
+            for line in file:
+                if line == "]":
+                    return
+                name = json.loads(line.removesuffix(",\n"))
+                if not isinstance(name, str):
+                    raise ValueError(f"expected a name, not {line.strip()}")
+                # Raises ValueError where it couldn't be written again.
+                name.encode()
+                yield name
+
+    def at(self, indices: Iterable[int]) -> Iterator[str]:
+        """The names of the images at the indices, which are ascending."""
+        names, before = iter(self), -1
+        for i in indices:
+            yield next(islice(names, i - before - 1, None))
+            before = i
+
+
+def load_files(folder: Path, split: str, count: int) -> FileNames:
+    """What the images of a split are called.
 
     count: the number of images. Raises MnistryError where there are others than as many names.
     """
-    path = folder / f"{split}_files.json"
+    names = FileNames(folder / f"{split}_files.json")
     try:
-        names = TypeAdapter(list[str]).validate_json(path.read_bytes(), strict=True)
+        found = sum(1 for _ in names)
     except FileNotFoundError:
-        raise MnistryError(f"{path}: no such file; run `dvc repro` or `dvc checkout`") from None
-    except ValidationError as error:
-        raise MnistryError(f"{path}: damaged ({first_reason(error)}); {AGAIN}") from None
-    if len(names) != count:
-        raise MnistryError(f"{path}: {len(names)} names; expected {count}, one per image; {AGAIN}")
+        raise MnistryError(f"{names.path}: no such file; run `dvc repro` or `dvc checkout`") from None
+    except (ValueError, RecursionError) as error:
+        raise MnistryError(f"{names.path}: damaged ({error}); {AGAIN}") from None
+    if found != count:
+        raise MnistryError(f"{names.path}: {found} names; expected {count}, one per image; {AGAIN}")
     return names
 
 
-def save_files(folder: Path, split: str, names: Sequence[str]) -> None:
-    """Write what each image of the split is called."""
-    (folder / f"{split}_files.json").write_text(json.dumps(list(names), ensure_ascii=False, indent=0), "utf-8")
+def save_files(folder: Path, split: str, names: Iterable[str]) -> None:
+    """Write what each image of the split is called, as a list in JSON with a line per name."""
+    with (folder / f"{split}_files.json").open("w", encoding="utf-8", newline="\n") as file:
+        file.write("[")
+        for number, name in enumerate(names):
+            file.write((",\n" if number else "\n") + json.dumps(name, ensure_ascii=False))
+        file.write("\n]")
 
 
 def write_split(

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -106,46 +107,61 @@ def place_of(place: tuple[str, int], files: Mapping[str, Sequence[str]]) -> str:
 def inspect_dataset(
     images: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], class_names: Sequence[str]
 ) -> Inspection:
-    """Look through all images, in time and memory proportional to their number.
+    """Look through all images, in time proportional to their number, and in memory of some 100 bytes for each.
 
     images: for each split, uint8 of shape (N, C, H, W), which may be memory-mapped. labels: int64, shape (N,). Besides
     exact copies, copies that were encoded anew, brightened or shifted by a pixel are found, and images that are as much
     alike: docs/datasets.md has the rates of both.
     """
     counts = {split: np.bincount(each, minlength=len(class_names)) for split, each in labels.items()}
-    where = [(split, i) for split, each in labels.items() for i in range(len(each))]
-    constant: dict[str, list[int]] = {split: [] for split in images}
-    digests: list[bytes] = []
-    for split, begin, chunk in _chunks(images):
-        flat = chunk.reshape(len(chunk), -1)
-        constant[split] += (begin + np.flatnonzero((chunk == chunk[:, :, :1, :1]).all((1, 2, 3)))).tolist()
-        digests += [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in flat]
-    pairs = dict.fromkeys(_equal(digests), True)
-    near = near_duplicates(list(images.values()))
-    pairs |= dict.fromkeys(((i, j) for i, j in near if digests[i] != digests[j]), False)
+    splits, sizes = list(images), [len(each) for each in images.values()]
+    ends = np.cumsum(sizes)
+    plain, digests = np.zeros(ends[-1], bool), np.empty((ends[-1], 2), np.uint64)
+    for begin, chunk in _chunks(images):
+        rows, places = chunk.reshape(len(chunk), -1), slice(begin, begin + len(chunk))
+        plain[places] = (chunk == chunk[:, :, :1, :1]).all((1, 2, 3))
+        content = b"".join(hashlib.blake2b(row.data, digest_size=16).digest() for row in rows)
+        digests[places] = np.frombuffer(content, np.uint64).reshape(-1, 2)
+    exact, near = _equal(digests), near_duplicates(list(images.values()))
+    near = near[(digests[near[:, 0]] != digests[near[:, 1]]).any(1)]
+    pairs = np.concatenate([exact, near])
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     # Images of one colour are all alike; they have a line of their own.
-    plain = {(split, i) for split, indices in constant.items() for i in indices}
-    found = [Pair(where[i], where[j], exact) for (i, j), exact in sorted(pairs.items()) if where[i] not in plain]
+    order = order[~plain[pairs[order, 0]]]
+    split_of, label_of = (each[pairs[order]].T for each in (
+        np.repeat(np.arange(len(splits)), sizes), np.concatenate([labels[split] for split in splits])
+    ))  # fmt: skip
+    pair = partial(_pair, pairs, len(exact), splits, ends)
     return Inspection(
         class_names,
         counts,
-        constant,
-        across_splits=[pair for pair in found if pair.first[0] != pair.second[0]],
-        two_labels=[pair for pair in found if len({labels[split][i] for split, i in (pair.first, pair.second)}) == 2],
+        {split: np.flatnonzero(each).tolist() for split, each in zip(splits, np.split(plain, ends[:-1]), strict=True)},
+        across_splits=[pair(number) for number in order[split_of[0] != split_of[1]]],
+        two_labels=[pair(number) for number in order[label_of[0] != label_of[1]]],
     )
 
 
-def _chunks(images: Mapping[str, np.ndarray]) -> Iterator[tuple[str, int, np.ndarray]]:
-    """A few images at a time, with their split and the index of the first."""
-    for split, array in images.items():
+def _pair(pairs: np.ndarray, exact: int, splits: Sequence[str], ends: np.ndarray, number: int) -> Pair:
+    """The pair of that number, of which so many first ones are exact; ends: of the splits, one after another."""
+    which = np.searchsorted(ends, pairs[number], side="right")
+    within = pairs[number] - np.concatenate([[0], ends])[which]
+    first, second = ((splits[split], int(i)) for split, i in zip(which, within, strict=True))
+    return Pair(first, second, bool(number < exact))
+
+
+def _chunks(images: Mapping[str, np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+    """A few images at a time, with the index of the first among those of all splits."""
+    done = 0
+    for array in images.values():
         size = max(CHUNK_BYTES // array[0].nbytes, 1) if len(array) else 1
         for begin in range(0, len(array), size):
-            yield split, begin, np.ascontiguousarray(array[begin : begin + size])
+            yield done + begin, np.ascontiguousarray(array[begin : begin + size])
+        done += len(array)
 
 
-def _equal(digests: Sequence[bytes]) -> Iterator[tuple[int, int]]:
-    """The first image with each digest, and each later one."""
-    first: dict[bytes, int] = {}
-    for i, digest in enumerate(digests):
-        if (earlier := first.setdefault(digest, i)) != i:
-            yield earlier, i
+def _equal(digests: np.ndarray) -> np.ndarray:
+    """The first image with each digest, and each later one: int64, shape (pairs, 2). digests: uint64, shape (N, 2)."""
+    order = np.lexsort(digests.T)
+    again = np.r_[False, (digests[order[1:]] == digests[order[:-1]]).all(1)]
+    first = order[np.maximum.accumulate(np.where(again, 0, np.arange(len(order))))]
+    return np.stack([first[again], order[again]], 1)

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from src.batches import Subset, steps_per_epoch
 from src.datasets import DatasetInfo
+from src.devices import free_on
 from src.errors import MnistryError
 from src.models import build_model
 from src.params import Recipe
-from src.resources import free_memory, in_words
+from src.resources import in_words
 from src.training import make_optimizer
 
 
@@ -56,16 +57,6 @@ def _require(name: str, size: int, what: str, device: torch.device, smaller: str
             f"{device}{smaller or f'; choose a smaller model under models.{name}'}, close other programs, or raise "
             "the limit"
         )
-
-
-def free_on(device: torch.device) -> int | None:
-    """Bytes that this process can still get on the device, or None where it doesn't say."""
-    if device.type == "cpu":
-        return free_memory()
-    if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + unused
-    return None
 
 
 def kept_per_image(model: nn.Module, images: Tensor, precision: torch.dtype) -> int:

@@ -27,18 +27,22 @@ SMOOTHING = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 MOST_IMAGES, MOST_NUMBERS = 4096, 1 << 22
 """Images, and numbers in them, that are in memory together."""
 
+MOST_COMPARED = 500_000
+"""Images of all splits together, for each of which the search takes some 700 bytes of memory."""
+
 Shifts = Sequence[tuple[int, int]]
 
 
 class _Images:
-    """The images of several arrays, uint8 of shape (N, C, H, W), one after another."""
+    """The images of several arrays, uint8 of shape (N, C, H, W), one after another; of too many, some."""
 
     def __init__(self, arrays: Sequence[np.ndarray]) -> None:
         self.arrays = arrays
         self.ends = np.cumsum([len(array) for array in arrays])
+        self.compared = _choose(int(self.ends[-1]), MOST_COMPARED)
 
     def __len__(self) -> int:
-        return int(self.ends[-1])
+        return len(self.compared)
 
     def batches(self, indices: np.ndarray, copies: int = 1) -> Iterator[np.ndarray]:
         """The indices, as many at a time as fit into the memory that is allowed with `copies` of each image."""
@@ -48,6 +52,7 @@ class _Images:
 
     def reduced(self, indices: np.ndarray) -> np.ndarray:
         """Images of at most 32 pixels per side, float32 of shape (n, C, h, w)."""
+        indices = self.compared[indices]
         which = np.searchsorted(self.ends, indices, side="right")
         within = indices - np.concatenate([[0], self.ends])[which]
         images = np.stack([self.arrays[array][i] for array, i in zip(which, within, strict=True)]).astype(np.float32)
@@ -59,16 +64,17 @@ class _Images:
         return reduced
 
 
-def near_duplicates(arrays: Sequence[np.ndarray]) -> list[tuple[int, int]]:
-    """Pairs of images, exact duplicates among them, as indices into the arrays one after another, the lower one first.
+def near_duplicates(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Pairs of images, exact duplicates among them: int64, shape (pairs, 2), the lower index first.
 
-    arrays: uint8, shape (N, C, H, W), which may be memory-mapped. Time and memory are proportional to the number of
-    images.
+    arrays: uint8, shape (N, C, H, W), which may be memory-mapped; the indices go through one after another. Time and
+    memory are proportional to the number of images, of which no more than MOST_COMPARED, drawn at random, are compared.
     """
     images = _Images(arrays)
     if len(images) <= NEIGHBOUR:
-        return []
-    return list(_confirmed(images, _candidates(images)))
+        return np.empty((0, 2), np.int64)
+    found = np.array(list(_confirmed(images, _candidates(images))), np.int64)
+    return images.compared[found.reshape(-1, 2)]
 
 
 def _bands(length: int, count: int, begin: int, end: int) -> np.ndarray:

@@ -112,6 +112,12 @@ class Processes:
         dist.all_gather(found, padded)
         return [each.numpy().tobytes().decode().rstrip("\n") for each in found]
 
+    def any(self, text: str | None) -> str | None:
+        """The first text that a process gives, the same in all of them; None where none does."""
+        if self.count == 1:
+            return text
+        return next(filter(None, self.texts(text or "")), None)
+
     def require_same(self, inputs: Mapping[str, Any]) -> None:
         """Raises MnistryError in a process whose inputs are not the leader's, and RuntimeError in all others then.
 

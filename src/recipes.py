@@ -42,7 +42,7 @@ def epochs_for(base: int, images: int, batch_size: int) -> int:
 
 
 def _linear(_: Facts, __: Recipe) -> dict[str, Any]:
-    return {"epochs": 8}
+    return {"epochs": 8, "learning_rate": 0.01}
 
 
 def _mlp(facts: Facts, _: Recipe) -> dict[str, Any]:
@@ -60,6 +60,7 @@ def _cnn(facts: Facts, _: Recipe) -> dict[str, Any]:
     objects = facts.content == "objects"
     return {
         "epochs": 5 if facts.content == "characters" else 16,
+        "learning_rate": 0.005,
         "label_smoothing": 0.1 if objects else 0.0,
         "augment.shift": 0.04,
         "augment.cutout": 0.15 if objects else 0.0,
@@ -71,6 +72,7 @@ def _resnet(facts: Facts, _: Recipe) -> dict[str, Any]:
     objects = facts.content == "objects"
     return {
         "epochs": 7 if facts.content == "characters" else 36,
+        "learning_rate": 0.01,
         "label_smoothing": 0.1,
         "augment.shift": 0.04 if objects else 0.07,
         "augment.cutout": 0.25 if objects else 0.0,
@@ -109,6 +111,8 @@ BY_TRAINED: dict[str, dict[str, Any]] = {
 }
 """What suits the pretrained model for each choice of `trained`, with fewer than MANY_FOR_ALL images."""
 
+PLAIN = {"label_smoothing": 0.0, "augment.shift": 0.0, "augment.cutout": 0.0, "augment.flip": False}
+"""What `auto` becomes where a model's rule doesn't say."""
 RULES: dict[str, Callable[[Facts, Recipe], dict[str, Any]]] = {
     "linear": _linear,
     "mlp": _mlp,
@@ -128,9 +132,9 @@ RecipeT = TypeVar("RecipeT", bound=Recipe)
 def complete(model: str, recipe: RecipeT, facts: Facts) -> RecipeT:
     """The model's recipe with a value for each `auto`; what is written stays.
 
-    Raises MnistryError where no rule gives the value.
+    Raises MnistryError for a model that has no rule.
     """
-    values = RULES[model](facts, recipe) if model in RULES else {}
+    values = PLAIN | RULES[model](facts, recipe) if model in RULES else {}
     if is_auto(recipe.epochs) and "epochs" in values and not isinstance(recipe, Pretrained):
         values["epochs"] = epochs_for(values["epochs"], facts.images, recipe.batch_size)
 

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from src.augmentation import Augmentation
 from src.batches import Subset, shuffled_batches, steps_per_epoch
 from src.errors import MnistryError
-from src.inference import BATCH_SIZE, predict_logits
+from src.inference import BATCH_SIZE, logits_in_pieces
 from src.models import is_finite
 from src.params import Recipe
 from src.processes import ALONE, Processes
@@ -194,9 +194,13 @@ def evaluate(model: nn.Module, subset: Subset, processes: Processes = ALONE) -> 
 
 def _evaluate(model: nn.Module, subset: Subset) -> tuple[float, int]:
     """The mean loss, and how many images are classified correctly."""
-    logits = predict_logits(model, (images for images, _ in subset.gather(subset.indices, BATCH_SIZE)), len(subset))
-    labels = subset.labels.index_select(0, subset.indices.to(subset.labels.device))
-    return F.cross_entropy(logits, labels).item(), int((logits.argmax(1) == labels).sum().item())
+    loss, correct, done = 0.0, 0, 0
+    for logits in logits_in_pieces(model, (images for images, _ in subset.in_order(BATCH_SIZE)), len(subset)):
+        labels = subset.labels.index_select(0, subset.indices[done : done + len(logits)].to(subset.labels.device))
+        loss += F.cross_entropy(logits, labels).item() * (len(logits) / len(subset))
+        correct += int((logits.argmax(1) == labels).sum().item())
+        done += len(logits)
+    return loss, correct
 
 
 def balanced_weights(labels: np.ndarray, num_classes: int) -> Tensor:

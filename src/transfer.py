@@ -81,7 +81,7 @@ def _features(model: nn.Module, subset: Subset, mirrored: bool, precision: torch
     network: Any = model.get_submodule("network")
     bar = tqdm(total=len(subset), desc="features", unit="image", disable=None, dynamic_ncols=True, leave=False)
     with bar, torch.autocast(subset.images.device.type, precision, enabled=precision is not torch.float32):
-        for images, _ in subset.gather(subset.indices, BATCH_SIZE):
+        for images, _ in subset.in_order(BATCH_SIZE):
             both = torch.stack([images, images.flip(3)], 1).flatten(0, 1) if mirrored else images
             yield network.features(model.get_submodule("normalize")(both))
             bar.update(len(images))

@@ -1,27 +1,29 @@
 """Measure the classifier on the test split, which nothing else reads."""
 
 import csv
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
+from src.blocks import StoredImages
 from src.calibration import without_temperature
 from src.checkpoints import load_classifier
 from src.classification import load_test_split
 from src.csv_files import significant, write_csv
 from src.datasets import load_files, load_labels
 from src.devices import choose_device, describe_device, place
-from src.evaluation import Evaluation, class_rows, confusion_rows, evaluate_predictions, summary_metrics
+from src.evaluation import Evaluation, Evaluator, class_rows, confusion_rows, summary_metrics
 from src.heatmaps import heatmaps
-from src.inference import class_probabilities
+from src.inference import logits_in_pieces, probabilities_of
 from src.models import temperature_of
 from src.outputs import whole_folder
 from src.params import read_params
 from src.plots.base import save, save_all
-from src.plots.results import heatmap_images, predicted_images, result_figures
-from src.predictions import write_predictions
+from src.plots.results import drawn_images, heatmap_answers, predicted_images, result_figures
+from src.predictions import Piece, in_pieces, write_predictions
 from src.runtime import prepare_process
 from stages import log, run_stage, write_json
 
@@ -37,25 +39,29 @@ def main(
     device = choose_device(params.device)
     prepare_process()
     loaded = load_classifier(classifier)
+    model = place(loaded.model, device)
     images, labels = load_test_split(loaded, normalized)
     log(f"{loaded.name} on {describe_device(device)}: {len(images)} test images")
-    size = params.evaluate.batch_size
-    batches = torch.from_numpy(images).split(size)
-    bar = tqdm(batches, desc="evaluate", unit="image", unit_scale=size, disable=None, dynamic_ncols=True)
-    probabilities = class_probabilities(place(loaded.model, device), bar, len(images))
-    names = loaded.dataset.class_names
-    evaluation = evaluate_predictions(labels, probabilities, names)
-    temperature = float(temperature_of(loaded.model))
-    uncalibrated = evaluate_predictions(labels, without_temperature(probabilities, temperature), names)
-    summary = write_metrics(evaluation, uncalibrated, load_labels(normalized, "train", loaded.dataset), metrics)
+    names, shown = loaded.dataset.class_names, params.figures
+    evaluator = Evaluator(names, drawn_images(len(images), shown), shown.test_images)
+    uncalibrated = Evaluator(names)
     files = load_files(normalized, "test", len(labels))
-    write_predictions(predictions_csv, range(len(files)), files, labels, probabilities, names)
+    pieces = in_pieces(
+        np.arange(len(labels)), labels, probabilities_in_pieces(model, images, params.evaluate.batch_size)
+    )
+    evaluated = evaluate_pieces(pieces, evaluator, uncalibrated, float(temperature_of(model)))
+    write_predictions(predictions_csv, evaluated, files, names)
+    evaluation = evaluator.evaluation()
+    train_labels = load_labels(normalized, "train", loaded.dataset)
+    summary = write_metrics(evaluation, uncalibrated.evaluation(), train_labels, metrics)
     with whole_folder(figures) as folder:
-        save_all(result_figures(evaluation, images, files, read_history(history_csv), params.figures), folder)
-        shown = heatmap_images(evaluation, params.figures)
-        maps = heatmaps(loaded.model, images[shown], evaluation.predicted[shown])
+        wrong = np.sort(evaluation.mistakes.indices).tolist()
+        named = dict(zip(wrong, files.at(wrong), strict=True))
+        save_all(result_figures(evaluation, images, named, read_history(history_csv)), folder)
+        answers = heatmap_answers(evaluation, shown)
+        maps = heatmaps(model, images[answers.indices], answers.predicted)
         if maps is not None:
-            save(predicted_images(evaluation, images, shown, maps=maps), folder / "heatmaps.png")
+            save(predicted_images(answers, images, names, maps=maps), folder / "heatmaps.png")
     if not evaluation.errors:
         log("no mistakes to draw")
     log(
@@ -63,6 +69,31 @@ def main(
         f"{summary['accuracy_high']:.4f}), log loss {summary['log_loss']:.4f}, {evaluation.errors} errors; "
         f"always predicting the commonest class gives {summary['baseline_accuracy']:.4f}"
     )
+
+
+def probabilities_in_pieces(model: nn.Module, images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    """Each class's probability for the memory-mapped images, float64 of shape (n, K), piece by piece."""
+    with tqdm(total=len(images), desc="evaluate", unit="image", disable=None, dynamic_ncols=True) as bar:
+        for logits in logits_in_pieces(model, counted(StoredImages.of(images).in_order(batch_size), bar), len(images)):
+            yield probabilities_of(logits)
+
+
+def counted(batches: Iterable[Tensor], bar: tqdm) -> Iterator[Tensor]:
+    """The batches; the bar moves on by their images."""
+    for images in batches:
+        yield images
+        bar.update(len(images))
+
+
+def evaluate_pieces(
+    pieces: Iterable[Piece], evaluator: Evaluator, uncalibrated: Evaluator, temperature: float
+) -> Iterator[Piece]:
+    """The pieces, each evaluated, with the temperature and without."""
+    for piece in pieces:
+        _, labels, probabilities = piece
+        evaluator.add(labels, probabilities)
+        uncalibrated.add(labels, without_temperature(probabilities, temperature))
+        yield piece
 
 
 def write_metrics(

@@ -7,6 +7,7 @@ import numpy as np
 
 from src.datasets import DatasetInfo, map_images, save_files, save_info, write_split
 from src.inspection import inspect_dataset
+from src.near_duplicates import MOST_COMPARED
 from src.normalization import Normalization, fit_normalization
 from src.outputs import whole_folder
 from src.params import read_params
@@ -53,6 +54,9 @@ def main(raw: Path, normalized: Path, dataset_json: Path, figures: Path) -> None
         log_row(images["train"][:1], normalization)
     if any(corrections.values()):
         log(f"{CORRECTIONS}: labels corrected: {corrected.labels}, images left out: {corrected.removed}")
+    count = sum(map(len, images.values()))
+    if count > MOST_COMPARED:
+        log(f"near-duplicates were looked for among {MOST_COMPARED:,} of the {count:,} images, drawn at random")
     for warning in inspection.warnings(files):
         log(f"warning: {warning}")
     log(

@@ -15,20 +15,21 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from src.augmentation import make_augmentation
-from src.batches import Subset, load_subsets, steps_per_epoch, validation_split
+from src.batches import Subset, images_bytes, load_subsets, steps_per_epoch, validation_split
+from src.blocks import too_large
 from src.calibration import MISTAKES, fit_temperature
 from src.checkpoints import Classifier, save_classifier
 from src.csv_files import significant
-from src.datasets import DatasetInfo, load_files, load_info
+from src.datasets import DatasetInfo, FileNames, load_files, load_info
 from src.devices import arithmetic, choose_device, choose_precision, describe_device, place
 from src.errors import MnistryError, describe_error
 from src.familiarity import Familiarity, choose_references, fit_familiarity
-from src.inference import BATCH_SIZE, predict_logits, probabilities_of
+from src.inference import BATCH_SIZE, MOST_LOGITS, logits_in_pieces, predict_logits, probabilities_of
 from src.memory import require_room_for_batches, require_room_for_weights
 from src.models import build_model, count_parameters, temperature_of
 from src.outputs import require_room
 from src.params import Params, Pretrained, Recipe, Train, is_auto, read_params
-from src.predictions import write_predictions
+from src.predictions import in_pieces, write_predictions
 from src.processes import Processes, joined, needs_launcher, processes_per_host
 from src.progress import Epoch, best_epoch
 from src.recipes import Facts, complete_params, describe_recipe
@@ -86,9 +87,14 @@ def train_classifier(
 ) -> None:  # fmt: skip
     """Do all that `main` says, in this process and in those that train with it; only the leader writes and logs."""
     prepare_process()
+    if processes.count > 1 and isinstance(params.recipe, Pretrained):
+        raise MnistryError(
+            f"train.processes: {processes.count} in all, but model pretrained is trained by one; expected 1 on one host"
+        )
     torch.manual_seed(params.seed)
     dataset = load_info(normalized)
-    train, validation = load_subsets(normalized, dataset, params.train, params.seed, device)
+    in_blocks = processes.any(too_large(images_bytes(normalized, dataset, params.train), device))
+    train, validation = load_subsets(normalized, dataset, params.train, params.seed, device, stored=bool(in_blocks))
     if params.train.keep == "best" and not len(validation):
         raise MnistryError(
             "train.keep: best goes by the validation loss, and no images are held out; expected last, or "
@@ -108,16 +114,15 @@ def train_classifier(
     machine = arithmetic(device, precision)
     if processes.count > 1:
         machine["processes"] = str(processes.count)
+    if in_blocks:
+        log(in_blocks)
+        machine["images"] = "in blocks"
     log(f"the same bytes come again with {', '.join(f'{name} {value}' for name, value in machine.items())}")
     log(f"recipe: {describe_recipe(recipe, written)}")
     if dataset.content is None and is_auto(written.augment.flip):
         log(f"hint: {CONTENT_UNKNOWN}")
     batch_size = min(recipe.batch_size, len(train))
     share = processes.share(batch_size) if processes.count > 1 else None
-    if processes.count > 1 and isinstance(recipe, Pretrained):
-        raise MnistryError(
-            f"train.processes: {processes.count} in all, but model pretrained is trained by one; expected 1 on one host"
-        )
     if batch_size < processes.count:
         raise MnistryError(f"train.processes: {processes.count} in all can't share batches of {batch_size} images")
     log(f"batches of images {(batch_size, *dataset.shape)} and labels {(batch_size,)}")
@@ -169,7 +174,7 @@ def train_classifier(
         )
         if warning:
             log(f"warning: {warning}")
-        probabilities = calibrate(model, validation)
+        probabilities = calibrate(model, validation, len(dataset.class_names))
         save_classifier(classifier, Classifier(model, params.model, recipe, dataset, familiarity_of(train), weights))
         write_json(train_json, train_metrics(history, kept, model))
         files = load_files(normalized, validation_split(dataset, params.train), len(validation.labels))
@@ -242,23 +247,28 @@ def familiarity_of(train: Subset) -> Familiarity | None:
     return fit_familiarity(images.cpu().numpy())
 
 
-def calibrate(model: nn.Module, validation: Subset) -> np.ndarray:
-    """Set the model's temperature, or say why there is none; its probabilities for the validation images.
+def calibrate(model: nn.Module, validation: Subset, num_classes: int) -> Iterator[np.ndarray]:
+    """Set the model's temperature, or say why there is none; then its probabilities for the validation images.
 
-    They are float64 of shape (N, K); none of none.
+    They are float64 of shape (n, K), piece by piece. Where the logits are more than one piece, the temperature is
+    fitted on those of evenly spread images.
     """
     temperature = temperature_of(model)
     # Of a training that was kept after its end, it may be set already.
     temperature.fill_(1)
-    batches = (images for images, _ in validation.gather(validation.indices, BATCH_SIZE))
-    logits = predict_logits(model, batches, len(validation))
-    fitted = fit_temperature(logits, held_out_labels(validation)) if len(validation) else None
+    every = -(-len(validation) * num_classes // MOST_LOGITS)
+    some = replace(validation, indices=validation.indices[:: max(every, 1)])
+    logits = predict_logits(model, (images for images, _ in some.in_order(BATCH_SIZE)), len(some))
+    fitted = fit_temperature(logits, held_out_labels(some)) if len(some) else None
     if fitted is None:
         log(f"probabilities are not calibrated: that takes {MISTAKES} mistakes on validation images; here are fewer")
     else:
         temperature.fill_(fitted)
-        log(f"temperature {fitted:.4g}, fitted on {len(validation)} validation images, calibrates the probabilities")
-    return probabilities_of(logits / temperature)
+        log(f"temperature {fitted:.4g}, fitted on {len(some)} validation images, calibrates the probabilities")
+    if len(some) == len(validation):
+        return iter([probabilities_of(logits / temperature)])
+    batches = (images for images, _ in validation.in_order(BATCH_SIZE))
+    return map(probabilities_of, logits_in_pieces(model, batches, len(validation)))
 
 
 def held_out_labels(validation: Subset) -> Tensor:
@@ -267,14 +277,14 @@ def held_out_labels(validation: Subset) -> Tensor:
 
 
 def write_validation(
-    path: Path, validation: Subset, files: Sequence[str], dataset: DatasetInfo, probabilities: np.ndarray
+    path: Path, validation: Subset, files: FileNames, dataset: DatasetInfo, probabilities: Iterable[np.ndarray]
 ) -> None:
     """Write the trained model's predictions for the validation images, if any.
 
-    files: what the images of the split are called that they are of.
+    files: what the images of the split are called that they are of. probabilities: as `calibrate` gives them.
     """
     labels, indices = held_out_labels(validation).numpy(), validation.indices.numpy()
-    write_predictions(path, indices, files, labels, probabilities, dataset.class_names)
+    write_predictions(path, in_pieces(indices, labels, probabilities), files, dataset.class_names)
 
 
 def key_inputs(params: Params, dataset: DatasetInfo, machine: Mapping[str, str]) -> dict[str, Any]:

@@ -93,10 +93,11 @@ def test_calibrating_twice_is_calibrating_once(params):
     """A training that was kept after its end, because nothing could be written, goes on from there."""
     model = build_model("linear", params.models.linear, dataset_info())
     codes, labels = torch.randint(256, (90, 1, 8, 8), dtype=torch.uint8), torch.arange(90) % 10
-    first = train.calibrate(model, Subset(codes, labels, torch.arange(90)))
+    (first,) = train.calibrate(model, Subset(codes, labels, torch.arange(90)), 10)
     temperature = float(temperature_of(model))
     assert temperature != 1
-    assert np.array_equal(train.calibrate(model, Subset(codes, labels, torch.arange(90))), first)
+    (again,) = train.calibrate(model, Subset(codes, labels, torch.arange(90)), 10)
+    assert np.array_equal(again, first)
     assert float(temperature_of(model)) == temperature
 
 

@@ -135,13 +135,13 @@ def test_corrections_of_a_built_in_dataset_are_traced(tmp_path, monkeypatch, wri
 
     before, metrics = run("before")
     assert (metrics["corrected_labels"], metrics["removed_images"]) == (0, 0)
-    first, second = load_files(before, "train", 1438)[:2]
+    first, second = load_files(before, "train", 1438).at([0, 1])
     labels = load_split(before, "train", load_info(before))[1]
     put(source, CORRECTIONS, f"file,label\n{first},{(labels[0] + 1) % 10}\n{second},\n")
     after, metrics = run("after")
     assert (metrics["corrected_labels"], metrics["removed_images"], metrics["train_images"]) == (1, 1, 1437)
     assert "corrected_labels.csv: labels corrected: 1, images left out: 1" in capsys.readouterr().out
-    assert load_files(after, "train", 1437)[:1] == [first]
+    assert list(load_files(after, "train", 1437).at([0])) == [first]
     assert load_split(after, "train", load_info(after))[1][:2].tolist() == [(labels[0] + 1) % 10, labels[2]]
     digests = [load_info(folder).sha256 for folder in (before, after)]
     assert digests[0]["train"] != digests[1]["train"]

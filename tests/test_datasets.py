@@ -132,7 +132,7 @@ def test_labels_alone_are_checked(tmp_path):
 def test_damaged_names_are_refused(tmp_path, content):
     """One name per image, all of them text."""
     written(tmp_path, "test", IMAGES, LABELS)
-    assert load_files(tmp_path, "test", 4) == ["0.png", "1.png", "2.png", "3.png"]
+    assert list(load_files(tmp_path, "test", 4)) == ["0.png", "1.png", "2.png", "3.png"]
     (tmp_path / "test_files.json").write_text(content)
     with pytest.raises(MnistryError, match=r"test_files\.json: .+; run `dvc repro --force normalize`"):
         load_files(tmp_path, "test", 4)

@@ -1,14 +1,18 @@
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn import metrics
 
 from src.evaluation import (
-    calibration_bins,
+    Answers,
+    Evaluation,
+    Evaluator,
     class_rows,
+    confidence_bins,
     confusion_rows,
-    evaluate_predictions,
     summary_metrics,
     wilson_interval,
 )
@@ -21,9 +25,19 @@ def random_case(images=200, classes=4):
     return generator.integers(0, classes, images), probabilities
 
 
+def evaluated(
+    labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str], pieces: int = 1, **kept: Any
+) -> Evaluation:
+    """The evaluation of answers that come in so many pieces."""
+    evaluator = Evaluator(class_names, **kept)
+    for piece in zip(np.array_split(labels, pieces), np.array_split(probabilities, pieces), strict=True):
+        evaluator.add(*piece)
+    return evaluator.evaluation()
+
+
 def certain(labels, predicted, class_names):
     """The evaluation of a classifier that is sure of what it predicts."""
-    return evaluate_predictions(np.array(labels), np.eye(len(class_names))[predicted], class_names)
+    return evaluated(np.array(labels), np.eye(len(class_names))[predicted], class_names)
 
 
 def test_wilson_interval_worked_by_hand():
@@ -43,7 +57,7 @@ def test_metrics_equal_scikit_learns():
     """Each by its own function."""
     labels, probabilities = random_case()
     predicted = probabilities.argmax(1)
-    summary = summary_metrics(evaluate_predictions(labels, probabilities, "abcd"), np.array([2, 3, 3]))
+    summary = summary_metrics(evaluated(labels, probabilities, "abcd"), np.array([2, 3, 3]))
     assert summary["accuracy"] == metrics.accuracy_score(labels, predicted)
     assert summary["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(labels, predicted))
     assert summary["macro_f1"] == pytest.approx(metrics.f1_score(labels, predicted, average="macro"))
@@ -62,7 +76,7 @@ def test_metrics_are_finite_where_classes_are_missing_and_probabilities_0():
 
 def test_calibration_worked_by_hand():
     """Two images at 0.9, one right; one at 0.6, right: |0.5 - 0.9| * 2/3 + |1 - 0.6| * 1/3 = 0.4."""
-    evaluation = evaluate_predictions(np.array([0, 1, 0]), np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]]), "ab")
+    evaluation = evaluated(np.array([0, 1, 0]), np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]]), "ab")
     for row, expected in zip(evaluation.calibration, [(0.6, 1.0, 1), (0.9, 0.5, 2)], strict=True):
         assert tuple(row.values()) == pytest.approx(expected)
     assert evaluation.calibration_error == pytest.approx(0.4)
@@ -71,8 +85,24 @@ def test_calibration_worked_by_hand():
 def test_upper_end_of_a_bin_belongs_to_it():
     """Of 15 bins, 0.6 ends the ninth: with 0.55, it is in one bin; 0.62 is in the next; 1 is in the last."""
     confidence = np.array([0.55, 0.6, 0.62, 0.98, 1.0])
-    rows = calibration_bins(np.zeros(5, int), np.stack([confidence, 1 - confidence], 1))
-    assert [row["images"] for row in rows] == [2, 1, 2]
+    zeros = np.zeros(5, int)
+    images = confidence_bins(Answers(zeros, zeros, zeros, confidence))[:, 2]
+    assert images[images > 0].tolist() == [2, 1, 2]
+
+
+@pytest.mark.parametrize("pieces", [3, 200])
+def test_pieces_give_what_all_at_once_gives(pieces):
+    """Counts, the answers that are kept and their order bit for bit; sums but for their last bits."""
+    labels, probabilities = random_case()
+    probabilities[150] = probabilities[20]
+    kept = {"chosen": [0, 66, 67, 199], "mistakes": 9}
+    whole, found = (evaluated(labels, probabilities, "abcd", count, **kept) for count in (1, pieces))
+    assert np.array_equal(found.confusion, whole.confusion)
+    assert found.chosen.indices.tolist() == whole.chosen.indices.tolist() == [0, 66, 67, 199]
+    assert found.mistakes.indices.tolist() == whole.mistakes.indices.tolist()
+    assert np.array_equal(found.mistakes.confidence, whole.mistakes.confidence)
+    wanted, given = (summary_metrics(each, labels) for each in (whole, found))
+    assert given == pytest.approx(wanted, rel=1e-12)
 
 
 def test_confusion_rows_count_each_pair():

@@ -74,6 +74,23 @@ def test_copies_with_two_labels_are_named():
     assert warning == ("1 pair of the same image with two labels, of which one is wrong: train: 4.png and train: 8.png")
 
 
+def test_of_too_many_images_some_are_compared(monkeypatch):
+    """For near-duplicates: found where both were drawn, by their own indices; exact ones always are."""
+    monkeypatch.setattr(near_duplicates, "MOST_COMPARED", 40)
+    train, test = photographs(60), photographs(20, seed=1)
+    drawn = near_duplicates._choose(80, 40)
+    left_out = np.setdiff1d(np.arange(80), drawn)
+    first, second = drawn[1], drawn[-1]
+    assert first < 60 <= second
+    test[second - 60] = encoded(train[first])
+    test[left_out[-1] - 60] = encoded(train[left_out[0]])
+    test[left_out[-2] - 60] = train[left_out[1]]
+    found = inspected(train, test).across_splits
+    exact = Pair(("train", int(left_out[1])), ("test", int(left_out[-2]) - 60), exact=True)
+    near = Pair(("train", int(first)), ("test", int(second) - 60), exact=False)
+    assert found == sorted([exact, near], key=lambda pair: pair.first)
+
+
 def test_three_pairs_are_named():
     """Of three, all; of more, the first three and that there are more."""
     train, test = photographs(30), photographs(6, seed=1)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from src import memory
+from src import devices
 from src.batches import make_subset
 from src.errors import MnistryError
 from src.memory import kept_per_image, require_room_for_batches, require_room_for_weights, states_per_weight
@@ -51,7 +51,7 @@ def test_asking_changes_nothing(params, name):
 def test_weights_that_do_not_fit_are_refused_before_they_are_made(params, monkeypatch):
     """With what they take at least, and what there is."""
     recipe = params.models.mlp.model_copy(update={"hidden_sizes": (10**5, 10**5)})
-    monkeypatch.setattr(memory, "free_memory", lambda: 10**10)
+    monkeypatch.setattr(devices, "free_memory", lambda: 10**10)
     message = (
         r"models.mlp: takes at least 160 GB of memory for its weights, .* but 10 GB is free on cpu; choose a smaller"
     )
@@ -69,9 +69,9 @@ def test_batches_that_do_not_fit_are_refused_and_those_that_do_are_not(params, m
     weights = sum(parameter.nbytes for parameter in model.parameters())
     needed = 100 * kept_per_image(model, images[:4], torch.float32) + 3 * weights
     for free in (needed, None):
-        monkeypatch.setattr(memory, "free_memory", lambda free=free: free)
+        monkeypatch.setattr(devices, "free_memory", lambda free=free: free)
         require_room_for_batches("cnn", model, recipe, train, CPU, torch.float32)
-    monkeypatch.setattr(memory, "free_memory", lambda: needed - 1)
+    monkeypatch.setattr(devices, "free_memory", lambda: needed - 1)
     with pytest.raises(
         MnistryError, match=r"a batch of 100 images .* is free on cpu; try -S models\.cnn\.batch_size=50, "
     ):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.evaluation import evaluate_predictions
+from src.evaluation import Evaluator
 from src.plots.base import image_grid, save, shorten
 from src.plots.dataset import class_counts, large_image
-from src.plots.results import class_metrics, confusion_matrix, learning_curves, reliability_diagram, worst_mistakes
+from src.plots.results import class_metrics, confusion_matrix, learning_curves, reliability_diagram
 
 NAMES = ["plain", "お", "🙂", "$dollars_{and}$ ^carets"]
 BINS = [{"confidence": 0.5, "accuracy": 0.4, "images": 10}, {"confidence": 0.9, "accuracy": 1.0, "images": 1}]
@@ -143,6 +143,7 @@ def test_figures_of_many_classes_stay_small(size):
 def test_worst_mistakes_come_by_falling_probability():
     """Correct predictions are left out, and so is what exceeds the number asked for."""
     probabilities = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.1, 0.9]])
-    evaluation = evaluate_predictions(np.array([1, 1, 0, 1]), probabilities, "ab")
-    assert worst_mistakes(evaluation, 5).tolist() == [1, 2, 0]
-    assert worst_mistakes(evaluation, 2).tolist() == [1, 2]
+    for most, expected in ((5, [1, 2, 0]), (2, [1, 2])):
+        evaluator = Evaluator("ab", mistakes=most)
+        evaluator.add(np.array([1, 1, 0, 1]), probabilities)
+        assert evaluator.evaluation().mistakes.indices.tolist() == expected

@@ -87,6 +87,7 @@ def together(count, rank):
     results = {name: train(name, processes) for name in small}
     results["again"], results["resumed"] = train("resnet", processes), resumed(processes)
     results["accepted"] = refused(processes)
+    results["any"] = [processes.any("too large" if rank == 1 else None), processes.any(None)]
     results["refused"] = refused(processes, **({"code": {"src.training": "bb"}, "more": 1} if rank == 0 else {}))
     (folder / f"{count}-{rank}.json").write_text(json.dumps(results))
 
@@ -154,6 +155,11 @@ def test_worker_with_other_code_is_refused_and_told_what(trainings):
     assert ": other code.src.training, more than where the training was started; bring code and" in texts[0]
     assert [text.startswith("RuntimeError: refused process 0 on ") for text in texts[1:]] == [True] * 3
     assert trainings[4, 0]["accepted"] is None
+
+
+def test_what_one_process_says_all_know(trainings):
+    """So that all read the images in blocks where they are too large for one."""
+    assert [trainings[4, rank]["any"] for rank in range(4)] == [["too large", None]] * 4
 
 
 def test_shares_are_disjoint_and_complete():

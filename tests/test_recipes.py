@@ -3,7 +3,7 @@
 import pytest
 
 from src.errors import MnistryError
-from src.params import MODELS, Params, make_recipe
+from src.params import MODELS, Augment, OrAuto, Params, Pretrained, make_recipe
 from src.recipes import (
     BY_TRAINED,
     LEAST_STEPS,
@@ -14,6 +14,7 @@ from src.recipes import (
     epochs_for,
     recipe_of_head,
 )
+from src.yaml_files import Section
 
 
 @pytest.fixture
@@ -94,11 +95,31 @@ def test_only_the_chosen_model_is_completed(written):
     assert params.models.cnn == written.models.cnn
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_auto_is_a_value_wherever_it_is_taken(written, model):
+    """Else it would be refused as late as training. A pretrained network's head alone can only flip, which is said."""
+    own = getattr(written.models, model)
+    if isinstance(own, Pretrained):
+        own = own.model_copy(update={"trained": "all"})
+    augment = own.augment.model_dump() | dict.fromkeys(taking_auto(Augment), "auto")
+    content = own.model_dump() | dict.fromkeys(taking_auto(type(own)), "auto") | {"augment": augment}
+    recipe = complete(model, type(own).model_validate(content), Facts(57_000))
+    assert make_recipe(model, recipe.model_dump()) == recipe
+
+
+def taking_auto(section: type[Section]) -> list[str]:
+    """The names of the values that may be written as auto."""
+    return [
+        name for name, field in section.model_fields.items() if any(isinstance(each, OrAuto) for each in field.metadata)
+    ]
+
+
 def test_auto_without_a_rule_is_an_error(written):
-    """By name, as for a model that was added."""
-    recipe = written.models.cnn.model_copy(update={"learning_rate": "auto"})
-    with pytest.raises(MnistryError, match=r"^models.cnn.learning_rate: no rule says what auto is; expected a value$"):
-        complete("cnn", recipe, Facts(57_000))
+    """By name, for a model that was added."""
+    with pytest.raises(
+        MnistryError, match=r"^models.other.augment.shift: no rule says what auto is; expected a value$"
+    ):
+        complete("other", written.models.cnn, Facts(57_000))
 
 
 def test_classifiers_have_no_auto(written):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.batches import Subset
+from src.batches import Subset, shuffled_batches
 from src.errors import MnistryError
 from src.models import build_network
 from src.outputs import writing
@@ -275,6 +275,40 @@ def test_training_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, digits
     assert "goes on" not in capsys.readouterr().out
     assert resumed == {path.name: path.read_bytes() for path in folder.iterdir()}
     assert json.loads(resumed["train.json"])["epochs"] == 4
+
+
+def test_training_in_blocks_goes_on_with_the_same_bytes(
+    tmp_path, digits, write_params, monkeypatch, capsys, every_epoch
+):
+    """Cut off in its third epoch; where the images fit into memory, that is another training, with another key."""
+    write_params(model="cnn", models__cnn__epochs=3, models__cnn__label_smoothing=0.1)
+    folder = tmp_path / "out"
+    outputs = [folder / name for name in ("c.safetensors", "train.json", "history.csv", "v.csv")]
+    train.main(digits, *outputs)
+    in_memory = outputs[0].read_bytes()
+    for name, value in (("FULLEST", 0), ("BLOCK_BYTES", 512), ("GROUP_BYTES", 16384)):
+        monkeypatch.setattr(f"src.blocks.{name}", value)
+    capsys.readouterr()
+    train.main(digits, *outputs)
+    output = capsys.readouterr().out
+    assert "the images take 92.2 kB, more than 0% of the " in output
+    assert f"threads {torch.get_num_threads()}, images in blocks\n" in output
+    whole = [path.read_bytes() for path in outputs]
+    assert whole[0] != in_memory
+    assert json.loads(whole[1])["validation_accuracy"] > 0.8
+    drawn: list[int] = []
+
+    def interrupted(*arguments):
+        drawn.append(len(drawn))
+        return shuffled_batches(*arguments) if len(drawn) < 3 else (_ for _ in ()).throw(KeyboardInterrupt)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("src.training.shuffled_batches", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train.main(digits, *outputs)
+    train.main(digits, *outputs)
+    assert "training goes on after epoch 2/3" in capsys.readouterr().out
+    assert whole == [path.read_bytes() for path in outputs]
 
 
 def test_other_inputs_start_afresh(tmp_path, digits, write_params, monkeypatch, capsys, every_epoch):

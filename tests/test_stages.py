@@ -19,7 +19,7 @@ from tqdm import tqdm
 from src.batches import Subset
 from src.checkpoints import load_classifier
 from src.csv_files import significant
-from src.datasets import load_files, load_info
+from src.datasets import load_files, load_info, save_files
 from src.errors import MnistryError
 from src.inference import class_probabilities
 from src.models import build_model
@@ -412,7 +412,7 @@ def test_validation_predictions_are_the_classifiers_for_the_images_held_out(proj
     predictions, summary = rows(project / "v.csv"), json.loads((project / "train.json").read_text())
     indices = [int(row["image"]) for row in predictions]
     assert len(indices) == len(set(indices)) == 70
-    labels, files = np.load(normalized / "train_labels.npy"), load_files(normalized, "train", 1438)
+    labels, files = np.load(normalized / "train_labels.npy"), list(load_files(normalized, "train", 1438))
     assert [row["actual"] for row in predictions] == [str(labels[i]) for i in indices]
     assert [row["file"] for row in predictions] == [files[i] for i in indices]
     right = sum(row["actual"] == row["predicted"] for row in predictions)
@@ -429,8 +429,9 @@ def test_validation_predictions_name_the_images_of_an_own_validation_split(proje
     images, labels = torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.tensor([1, 0, 1])
     model = build_model("linear", params.models.linear, dataset_info("ab"))
     subset = Subset(images, labels, torch.arange(3))
-    probabilities = train.calibrate(model, subset)
-    train.write_validation(project / "v.csv", subset, ["x", "y", "z"], dataset_info("ab"), probabilities)
+    save_files(project, "validation", "xyz")
+    files = load_files(project, "validation", 3)
+    train.write_validation(project / "v.csv", subset, files, dataset_info("ab"), train.calibrate(model, subset, 2))
     found = [(row["image"], row["file"], row["actual"]) for row in rows(project / "v.csv")]
     assert found == [("0", "x", "b"), ("1", "y", "a"), ("2", "z", "b")]
 

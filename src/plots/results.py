@@ -7,7 +7,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from src.evaluation import Evaluation
+from src.evaluation import Answers, Evaluation
 from src.params import Figures
 from src.plots.base import BLUE, GREY, MOST_CLASSES, ORANGE, class_axis, image_grid, shorten, shorten_start
 
@@ -15,14 +15,13 @@ from src.plots.base import BLUE, GREY, MOST_CLASSES, ORANGE, class_axis, image_g
 def result_figures(
     evaluation: Evaluation,
     images: np.ndarray,
-    files: Sequence[str],
+    files: Mapping[int, str],
     history: Sequence[Mapping[str, float]],
-    settings: Figures,
 ) -> Iterator[tuple[str, Figure]]:
-    """Named figures of everything that evaluate measures, among them the images of `settings`.
+    """Named figures of everything that evaluate measures, among them the images whose answers were kept.
 
-    images: the test split's, uint8 of shape (N, C, H, W). files: what they are called. history: as for
-    `learning_curves`.
+    images: the test split's, uint8 of shape (N, C, H, W). files: what the mistakes among them are called, by their
+    index. history: as for `learning_curves`.
     """
     names = evaluation.class_names
     yield "learning_curves", learning_curves(history)
@@ -30,10 +29,9 @@ def result_figures(
     yield "confusion_normalized", confusion_matrix(evaluation.confusion, names, share_of_row=True)
     yield "classes", class_metrics(evaluation.precision, evaluation.recall, names)
     yield "reliability", reliability_diagram(evaluation.calibration, evaluation.calibration_error)
-    yield "predictions", predicted_images(evaluation, images, drawn_images(len(images), settings))
+    yield "predictions", predicted_images(evaluation.chosen, images, names)
     if evaluation.errors:
-        worst = worst_mistakes(evaluation, settings.test_images)
-        yield "mistakes", predicted_images(evaluation, images, worst, files)
+        yield "mistakes", predicted_images(evaluation.mistakes, images, names, files)
 
 
 def drawn_images(count: int, settings: Figures) -> np.ndarray:
@@ -44,40 +42,35 @@ def drawn_images(count: int, settings: Figures) -> np.ndarray:
     return ascending
 
 
-def heatmap_images(evaluation: Evaluation, settings: Figures) -> np.ndarray:
-    """Which test images are shown with a heat map: half of those drawn at random, and half of the surest mistakes."""
-    drawn = drawn_images(len(evaluation.labels), settings)
-    worst = worst_mistakes(evaluation, settings.test_images)
-    return np.concatenate([each[: -(-settings.test_images // 2)] for each in (drawn, worst)])
-
-
-def worst_mistakes(evaluation: Evaluation, most: int) -> np.ndarray:
-    """Indices of the wrongly predicted images, int64, those of highest probability first, `most` at most."""
-    wrong = np.flatnonzero(evaluation.predicted != evaluation.labels)
-    return wrong[np.argsort(-evaluation.probabilities[wrong].max(1), kind="stable")][:most]
+def heatmap_answers(evaluation: Evaluation, settings: Figures) -> Answers:
+    """Which answers are shown with a heat map: half of those drawn at random, and half of the surest mistakes."""
+    half = slice(-(-settings.test_images // 2))
+    return evaluation.chosen[half] + evaluation.mistakes[half]
 
 
 def predicted_images(
-    evaluation: Evaluation,
+    answers: Answers,
     images: np.ndarray,
-    indices: np.ndarray,
-    files: Sequence[str] = (),
+    class_names: Sequence[str],
+    files: Mapping[int, str] | None = None,
     maps: np.ndarray | None = None,
 ) -> Figure:
-    """The images at `indices`, each under its prediction and its label (T3), and its file where `files` are given.
+    """The images, each under its prediction and its label (T3), and its file where `files` are given.
 
-    maps: heat maps to draw next to them, float32 in [0, 1], shape (n, H, W).
+    images: of the whole split. maps: heat maps to draw next to those shown, float32 in [0, 1], shape (n, H, W).
     """
-    names = [shorten(name, 14) for name in evaluation.class_names]
+    names = [shorten(name, 14) for name in class_names]
     captions, colours = [], []
-    for i in indices:
-        actual, predicted = evaluation.labels[i], evaluation.predicted[i]
-        caption = f"{names[predicted]}: {evaluation.probabilities[i].max():.1%}\nactual: {names[actual]}"
+    for i, actual, predicted, confidence in zip(
+        answers.indices.tolist(), answers.labels, answers.predicted, answers.confidence, strict=True
+    ):
+        caption = f"{names[predicted]}: {confidence:.1%}\nactual: {names[actual]}"
         captions.append(f"{caption}\n{shorten_start(files[i], 22)}" if files else caption)
         colours.append(BLUE if predicted == actual else ORANGE)
+    shown = images[answers.indices]
     if maps is None:
-        return image_grid(images[indices], captions, colours)
-    return image_grid(images_with_heatmaps(images[indices], maps), captions, colours, size=1.3)
+        return image_grid(shown, captions, colours)
+    return image_grid(images_with_heatmaps(shown, maps), captions, colours, size=1.3)
 
 
 def images_with_heatmaps(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
