@@ -9,7 +9,7 @@ from src.batches import steps_per_epoch
 from src.datasets import DatasetInfo
 from src.decoding import Content
 from src.errors import MnistryError
-from src.params import Params, Recipe, is_auto
+from src.params import Params, Pretrained, Recipe, is_auto
 
 MNIST_IMAGES = 57_000
 """Training images, without those held out, for which the numbers of epochs below are meant."""
@@ -100,9 +100,36 @@ def _rotation(facts: Facts) -> float:
     return 0.0 if facts.content == "objects" or facts.images >= MANY_IMAGES else 10.0
 
 
-def _pretrained(facts: Facts, _: Recipe) -> dict[str, Any]:
-    return {"augment.flip": facts.content == "objects"}
+def _pretrained(facts: Facts, recipe: Recipe) -> dict[str, Any]:
+    assert isinstance(recipe, Pretrained)
+    values = BY_TRAINED[recipe.trained] | {"augment.flip": facts.content == "objects"}
+    if recipe.trained == "all" and facts.images >= MANY_FOR_ALL:
+        values["epochs"] = EPOCHS_OF_MANY
+    return values
 
+
+MANY_FOR_ALL = 5_000
+EPOCHS_OF_MANY = 4
+"""Of `trained: all`, with so many training images and more."""
+BY_TRAINED: dict[str, dict[str, Any]] = {
+    "head": {
+        "epochs": 30,
+        "batch_size": 128,
+        "optimizer": "adam",
+        "learning_rate": 0.003,
+        "weight_decay": 0.1,
+        "image_size": 160,
+    },
+    "all": {
+        "epochs": 10,
+        "batch_size": 32,
+        "optimizer": "adamw",
+        "learning_rate": 0.001,
+        "weight_decay": 0.05,
+        "image_size": 160,
+    },
+}
+"""What suits the pretrained model for each choice of `trained`, with fewer than MANY_FOR_ALL images."""
 
 PLAIN: dict[str, Any] = {
     "optimizer": "adam",
@@ -135,7 +162,7 @@ def complete(model: str, recipe: RecipeT, facts: Facts) -> RecipeT:
     Raises MnistryError for a model that has no rule.
     """
     values = PLAIN | RULES[model](facts, recipe) if model in RULES else {}
-    if is_auto(recipe.epochs) and "epochs" in values:
+    if is_auto(recipe.epochs) and "epochs" in values and not isinstance(recipe, Pretrained):
         values["epochs"] = epochs_for(values["epochs"], facts.images, recipe.batch_size)
 
     def value_of(name: str, written: Any) -> Any:
@@ -148,6 +175,11 @@ def complete(model: str, recipe: RecipeT, facts: Facts) -> RecipeT:
     augment = {name: value_of(f"augment.{name}", written) for name, written in recipe.augment}
     plain = {name: value_of(name, written) for name, written in recipe if name != "augment"}
     return recipe.model_copy(update=plain | {"augment": recipe.augment.model_copy(update=augment)})
+
+
+def recipe_of_head(recipe: Pretrained) -> Pretrained:
+    """That by which the head alone is trained, on features, before the rest is."""
+    return recipe.model_copy(update={name: value for name, value in BY_TRAINED["head"].items() if name != "image_size"})
 
 
 def complete_params(params: Params, facts: Facts) -> Params:

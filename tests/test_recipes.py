@@ -4,7 +4,16 @@ import pytest
 
 from src.errors import MnistryError
 from src.params import MODELS, Augment, OrAuto, Params, Pretrained, make_recipe
-from src.recipes import LEAST_STEPS, Facts, complete, complete_params, describe_recipe, epochs_for
+from src.recipes import (
+    BY_TRAINED,
+    LEAST_STEPS,
+    Facts,
+    complete,
+    complete_params,
+    describe_recipe,
+    epochs_for,
+    recipe_of_head,
+)
 from src.yaml_files import Section
 
 
@@ -77,6 +86,21 @@ def test_few_characters_are_turned(written, model):
     facts = Facts(9_999, "characters"), Facts(1_000), Facts(9_999, "objects"), Facts(10_000, "characters")
     turned = [complete(model, getattr(written.models, model), each).augment.rotation for each in facts]
     assert turned == [10, 10, 0, 0]
+
+
+@pytest.mark.parametrize("trained", ["head", "all"])
+def test_pretrained_takes_what_suits_trained(written, trained):
+    """Of many images, fewer epochs of the whole network; the head before it is trained as the head alone."""
+    recipe = written.models.pretrained.model_copy(update={"trained": trained})
+    completed = complete("pretrained", recipe, Facts(500, "objects"))
+    many = complete("pretrained", recipe, Facts(9_500, "objects"))
+    assert many == completed.model_copy(update={"epochs": 4 if trained == "all" else 30})
+    assert {name: getattr(completed, name) for name in BY_TRAINED[trained]} == BY_TRAINED[trained]
+    assert completed.augment.flip
+    head = recipe_of_head(completed)
+    expected = BY_TRAINED["head"] | {"image_size": BY_TRAINED[trained]["image_size"]}
+    assert {name: getattr(head, name) for name in expected} == expected
+    assert f"image_size {completed.image_size} (auto)" in describe_recipe(completed, recipe)
 
 
 @pytest.mark.parametrize(
