@@ -17,7 +17,7 @@ from tqdm import tqdm
 from src.augmentation import make_augmentation
 from src.batches import Subset, images_bytes, load_subsets, steps_per_epoch, validation_split
 from src.blocks import too_large
-from src.calibration import MISTAKES, fit_temperature
+from src.calibration import fit_temperature
 from src.checkpoints import Classifier, save_classifier
 from src.csv_files import significant
 from src.datasets import DatasetInfo, FileNames, load_files, load_info
@@ -248,7 +248,7 @@ def familiarity_of(train: Subset) -> Familiarity | None:
 
 
 def calibrate(model: nn.Module, validation: Subset, num_classes: int) -> Iterator[np.ndarray]:
-    """Set the model's temperature, or say why there is none; then its probabilities for the validation images.
+    """Set the model's temperature, if there are images to fit it on; then its probabilities for the validation images.
 
     They are float64 of shape (n, K), piece by piece. Where the logits are more than one piece, the temperature is
     fitted on those of evenly spread images.
@@ -259,10 +259,8 @@ def calibrate(model: nn.Module, validation: Subset, num_classes: int) -> Iterato
     every = -(-len(validation) * num_classes // MOST_LOGITS)
     some = replace(validation, indices=validation.indices[:: max(every, 1)])
     logits = predict_logits(model, (images for images, _ in some.in_order(BATCH_SIZE)), len(some))
-    fitted = fit_temperature(logits, held_out_labels(some)) if len(some) else None
-    if fitted is None:
-        log(f"probabilities are not calibrated: that takes {MISTAKES} mistakes on validation images; here are fewer")
-    else:
+    if len(some):
+        fitted = fit_temperature(logits, held_out_labels(some))
         temperature.fill_(fitted)
         log(f"temperature {fitted:.4g}, fitted on {len(some)} validation images, calibrates the probabilities")
     if len(some) == len(validation):
