@@ -88,6 +88,12 @@ def test_few_characters_are_turned(written, model):
     assert turned == [10, 10, 0, 0]
 
 
+def test_few_objects_are_shifted_for_the_mlp(written):
+    """Many aren't."""
+    few, many = (complete("mlp", written.models.mlp, Facts(images, "objects")) for images in (9_999, 10_000))
+    assert (few.augment.shift, many.augment.shift) == (0.04, 0)
+
+
 @pytest.mark.parametrize("trained", ["head", "all"])
 def test_pretrained_takes_what_suits_trained(written, trained):
     """Of many images, fewer epochs of the whole network; the head before it is trained as the head alone."""
