@@ -297,7 +297,7 @@ def test_backbone_learns_only_where_all_is_trained(recipe, codes, trained):
     [
         ("image_size", 16, r"image_size is 16; expected a number of at least 32, or auto"),
         ("optimizer", "autos", r"optimizer is 'autos'; did you mean auto\?"),
-        ("optimizer", "rprop", r"optimizer is 'rprop'; expected one of adam, adamw, auto, sgd"),
+        ("optimizer", "rprop", r"optimizer is 'rprop'; expected one of adam, adamw, auto, muon, sgd"),
         ("trained", "tail", r"trained is 'tail'; .*expected one of all, head"),
         ("augment__shift", 0.1, r"trained is 'head'; its features are computed once, so augment can only flip; expec"),
         ("backbone", "hf-hub:me/mine", r"backbone is 'hf-hub:me/mine'; expected the name of one of timm's image"),
