@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from src.errors import MnistryError, exit_on_error, one_line
+from src.start import all_imported
 
 CLASSIFIER = Path("models/classifier.safetensors")
 """The pipeline's."""
@@ -21,6 +22,7 @@ OWN_DATASET = " or give its own dataset with --data FOLDER"
 
 def run_command(main: Callable[[], int]) -> None:
     """Exit with the status that `main` returns; a mistake that the user can fix ends with its message and status 1."""
+    all_imported()
     # File and class names may hold what the terminal's encoding lacks. Standard error escapes that by itself.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

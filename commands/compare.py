@@ -131,7 +131,8 @@ def show(comparison: "Comparison", revisions: tuple[str, str], split: str, as_js
             f"{title:14}  {row.first:{width}.4f}  {row.second:{width}.4f}  {row.value:+10.4f}  "
             f"{row.low:+.4f} to {row.high:+.4f}"
         )
-    alone = f"{comparison.only_first:,} are right in {first} alone, {comparison.only_second:,} in {second} alone"
+    verb = "is" if comparison.only_first == 1 else "are"
+    alone = f"{comparison.only_first:,} {verb} right in {first} alone, {comparison.only_second:,} in {second} alone"
     print(textwrap.fill(f"of {comparison.images:,} {split} images, {alone}", 80))
     print(f"exact McNemar test: p = {comparison.p:.2g}\n")
     print(textwrap.fill(sentence, 80))

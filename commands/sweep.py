@@ -75,9 +75,15 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         "--threads", type=count, metavar="N", default=os.environ.get("OMP_NUM_THREADS", "1"),
         help="threads of each run, which decide the last bits of its results (OMP_NUM_THREADS, else 1)",
     )  # fmt: skip
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="run on this Dask cluster, such as tcp://node1:8786")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS",
+        help="run on this Dask cluster: tcp://node1:8786, or the file of `dask scheduler --scheduler-file`",
+    )  # fmt: skip
     parser.add_argument("--git", metavar="URL", help="the repository as workers reach it, with HEAD (this folder)")
-    parser.add_argument("--cache", metavar="FOLDER", help="DVC's cache as workers reach it (this repository's)")
+    parser.add_argument(
+        "--cache", metavar="FOLDER",
+        help="this repository's cache as workers reach it (its path here); those that don't use the DVC remote",
+    )  # fmt: skip
     parsed = parser.parse_args(arguments)
     if parsed.scheduler and parsed.workers:
         parser.error("--workers: the cluster of --scheduler has its own")
@@ -127,6 +133,7 @@ def sweep(
     """Do the runs that are not finished; the exit status."""
     from src.sweeping import cluster
     from src.sweeping.jobs import group_jobs, make_jobs
+    from src.sweeping.repository import dvc, marked
 
     left = [run for run in runs if run.name not in finished]
     if finished:
@@ -134,34 +141,41 @@ def sweep(
     if not left:
         return 0
     logs = LOGS / commit[:7]
-    logs.mkdir(parents=True, exist_ok=True)
-    jobs = make_jobs(left, shared_by_jobs(arguments, commit), logs.resolve(), checkout)
+    cache = Path(dvc("cache", "dir").strip()).resolve()
     workers = min(arguments.workers or cluster.default_workers(arguments.threads), len(left))
     opened = (
         cluster.remote_cluster(arguments.scheduler)
         if arguments.scheduler
         else cluster.local_cluster(workers, FOLDER.resolve() / "workers")
     )
-    with opened as client, closing(cluster.dispatch(client, group_jobs(left, jobs))) as outcomes:
+    with opened as client, marked(logs, cache) as marker:
+        jobs = make_jobs(left, shared_by_jobs(arguments, commit, cache, marker), logs.resolve(), checkout)
+        outcomes = cluster.dispatch(client, group_jobs(left, jobs))
         workers = cluster.count_workers(client)
         print(f"workers: {workers}, threads of each run: {arguments.threads}, logs in {logs}/", flush=True)
         if not workers:
             warn(f"--scheduler {arguments.scheduler}: no workers yet; waiting for them")
-        failed = follow(outcomes, len(runs), len(finished), logs, lambda name: fetch(arguments.git, commit, name))
+        with closing(outcomes):
+            failed = follow(outcomes, len(runs), len(finished), logs, lambda name: fetch(arguments.git, commit, name))
     if failed:
         warn(f"{failed} of {len(runs)} runs failed; the same command tries them again, and only them", "error")
     return 1 if failed else 0
 
 
-def shared_by_jobs(arguments: argparse.Namespace, commit: str) -> "Job":
-    """A job with what all have in common."""
+def shared_by_jobs(arguments: argparse.Namespace, commit: str, cache: Path, marker: str) -> "Job":
+    """A job with what all have in common.
+
+    cache: DVC's, here. marker: the file in it and in the folder of the logs.
+    """
     from src.sweeping.jobs import Job, environment_of_runs
-    from src.sweeping.repository import dvc, identity
+    from src.sweeping.repository import default_remote, identity
 
     return Job(
         git=arguments.git or str(Path.cwd()),
         commit=commit,
-        cache=arguments.cache or str(Path(dvc("cache", "dir").strip()).resolve()),
+        cache=arguments.cache or str(cache),
+        marker=marker,
+        remote=default_remote(commit),
         metrics=METRICS.as_posix(),
         params=PARAMS.as_posix(),
         identity=identity(),

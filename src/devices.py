@@ -33,19 +33,32 @@ def available_devices() -> list[str]:
 
 
 def choose_precision(name: str, device: torch.device, model: nn.Module) -> torch.dtype:
-    """The type to multiply in while training: `auto` is bfloat16 where it was measured 1.3 times faster.
+    """The type to multiply in while training: `auto` is bfloat16 where that was measured to be faster.
 
-    That is for convolutions, on processors with bfloat16 matrix units; docs/log.md has the measurements.
+    It never goes by a timing, which would change the bytes from run to run. docs/log.md has the measurements.
     """
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-    return torch.bfloat16 if has_convolutions(model) and _has_matrix_units(device) else torch.float32
+    fast = _fast_in_bfloat16(device)
+    kinds = {nn.Conv2d} & fast if has_convolutions(model) else {nn.Linear} & fast if has_hidden_layers(model) else set()
+    return torch.bfloat16 if kinds else torch.float32
 
 
-def _has_matrix_units(device: torch.device) -> bool:
-    if device.type == "cpu":
-        return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+def _fast_in_bfloat16(device: torch.device) -> set[type[nn.Module]]:
+    """The layers that the device computes sooner in bfloat16, by what torch says of it.
+
+    Convolutions on processors with matrix units for it (AMX), and on CUDA from compute capability 8.0 on; both kinds on
+    AMD's processors with AVX-512's bfloat16. Intel's with that alone are slower than in float32. Of others, ARM's among
+    them, nothing was measured.
+    """
+    if device.type == "cuda":
+        return {nn.Conv2d} if torch.cuda.get_device_capability(device) >= (8, 0) else set()
+    found = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    if found.get("amx_bf16"):
+        return {nn.Conv2d}
+    if found.get("avx512_bf16") and str(found.get("cpu_name")).startswith("AMD"):
+        return {nn.Conv2d, nn.Linear}
+    return set()
 
 
 def free_on(device: torch.device) -> int | None:
@@ -61,6 +74,11 @@ def free_on(device: torch.device) -> int | None:
 def has_convolutions(model: nn.Module) -> bool:
     """Whether the model convolves images, rather than flattening them."""
     return any(isinstance(module, nn.Conv2d) for module in model.modules())
+
+
+def has_hidden_layers(model: nn.Module) -> bool:
+    """Whether there are linear layers below the last one."""
+    return sum(isinstance(module, nn.Linear) for module in model.modules()) > 1
 
 
 def place(model: nn.Module, device: torch.device) -> nn.Module:

@@ -91,12 +91,12 @@ def _expectation(error: Any, field: FieldInfo | None, node: yaml.Node | None) ->
     for mark in field.metadata if field else ():
         if isinstance(mark, Expected):
             return f"expected {mark.phrase}"
+    also = [mark.word for mark in (field.metadata if field else ()) if isinstance(mark, AlsoTakes)]
     if error["type"] == "literal_error":
-        return suggest(str(node.value) if node else "", re.findall("'([^']*)'", error["ctx"]["expected"]))
+        return suggest(str(node.value) if node else "", re.findall("'([^']*)'", error["ctx"]["expected"]) + also)
     if error["type"] == "string_type" and isinstance(node, yaml.ScalarNode) and node.value:
         return in_quotes(node.value, error["input"])
-    words = "".join(f", or {mark.word}" for mark in (field.metadata if field else ()) if isinstance(mark, AlsoTakes))
-    return EXPECTED[error["type"]].format(**error.get("ctx", {})) + words
+    return EXPECTED[error["type"]].format(**error.get("ctx", {})) + "".join(f", or {word}" for word in also)
 
 
 def in_quotes(written: str, value: Any, key: str | None = None) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
 from src.errors import suggest
@@ -100,7 +100,7 @@ class Augment(Section):
     shift: Annotated[Fraction, OrAuto()]
     cutout: Annotated[Fraction, OrAuto()]
     flip: Annotated[bool, OrAuto()]
-    rotation: Annotated[Number, Field(ge=0, le=180)]
+    rotation: Annotated[Number, Field(ge=0, le=180), OrAuto()]
 
 
 class Figures(Section):
@@ -116,7 +116,7 @@ class Recipe(Section):
 
     epochs: Annotated[Count, OrAuto()]
     batch_size: Count
-    optimizer: Literal["sgd", "adam", "adamw"]
+    optimizer: Annotated[Literal["sgd", "adam", "adamw", "muon"], OrAuto()]
     learning_rate: Annotated[Positive, OrAuto()]
     momentum: Fraction
     weight_decay: NonNegative
@@ -139,7 +139,7 @@ class MLP(Recipe):
 class CNN(Recipe):
     """Blocks of convolution, rectifier and 2x2 max-pooling, then a linear layer."""
 
-    channels: Annotated[tuple[Count, ...], Tuple, Field(min_length=1)]
+    channels: Annotated[tuple[Count, ...], Tuple, Field(min_length=1), OrAuto()]
     kernel_size: Count
 
 
@@ -148,34 +148,6 @@ class ResNet(Recipe):
 
     channels: Annotated[tuple[Count, ...], Tuple, Field(min_length=1)]
     blocks: Count
-
-
-BY_TRAINED: dict[str, dict[str, Any]] = {
-    "head": {
-        "epochs": 30,
-        "batch_size": 128,
-        "optimizer": "adam",
-        "learning_rate": 0.003,
-        "weight_decay": 0.2,
-        "image_size": 160,
-    },
-    "all": {
-        "epochs": 10,
-        "batch_size": 32,
-        "optimizer": "adamw",
-        "learning_rate": 0.001,
-        "weight_decay": 0.05,
-        "image_size": 160,
-    },
-}
-"""What `auto` in the pretrained model's recipe means for each choice of `trained`; docs/log.md has the trials."""
-
-
-def _without_auto(content: Any) -> Any:
-    if not isinstance(content, dict):
-        return content
-    known = BY_TRAINED.get(str(content.get("trained")), BY_TRAINED["head"])
-    return {key: known.get(key, value) if value == "auto" else value for key, value in content.items()}
 
 
 def _can_augment(trained: str, info: ValidationInfo) -> str:
@@ -188,22 +160,13 @@ def _can_augment(trained: str, info: ValidationInfo) -> str:
 class Pretrained(Recipe):
     """A backbone that was trained on other images, and a new head."""
 
+    batch_size: Annotated[Count, OrAuto()]
+    weight_decay: Annotated[NonNegative, OrAuto()]
     backbone: Annotated[str, Field(pattern=r"^[a-z0-9_.]+$"), Expected("the name of one of timm's image models")]
     trained: Annotated[Literal["head", "all"], AfterValidator(_can_augment)]
-    image_size: Annotated[int, Field(ge=32, le=4096)]
+    image_size: Annotated[int, Field(ge=32, le=4096), OrAuto()]
     backbone_rate: Annotated[Number, Field(gt=0, le=1)]
     weights: Annotated[str, Field(pattern=r"^(any|[0-9a-f]{64})$"), Expected("any, or a SHA-256 in hexadecimal")]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _resolve(cls, content: Any) -> Any:
-        return _without_auto(content)
-
-    @property
-    def of_head(self) -> "Pretrained":
-        """The recipe by which the head alone is trained, also before the rest is."""
-        values = {name: value for name, value in BY_TRAINED["head"].items() if name != "image_size"}
-        return self if self.trained == "head" else self.model_copy(update=values)
 
 
 class Models(Section):

@@ -20,6 +20,7 @@ from src.batches import Subset, shuffled_batches, steps_per_epoch
 from src.errors import MnistryError
 from src.inference import BATCH_SIZE, logits_in_pieces
 from src.models import is_finite
+from src.muon import Muon
 from src.params import Recipe
 from src.processes import ALONE, Processes
 from src.progress import Epoch, Progress, Score, global_generators
@@ -30,8 +31,9 @@ OPTIMIZERS: dict[str, tuple[type[Optimizer], tuple[str, ...]]] = {
     "sgd": (torch.optim.SGD, ("weight_decay", "momentum")),
     "adam": (torch.optim.Adam, ("weight_decay",)),
     "adamw": (torch.optim.AdamW, ("weight_decay",)),
+    "muon": (Muon, ("weight_decay",)),
 }
-"""For each optimizer, torch's class and which values of the recipe it takes besides the learning rate."""
+"""For each optimizer, its class and which values of the recipe it takes besides the learning rate."""
 
 
 CHECK_EVERY = 100

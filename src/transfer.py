@@ -14,6 +14,7 @@ from tqdm import tqdm
 from src.batches import Subset
 from src.outputs import require_room, writing
 from src.params import Pretrained
+from src.recipes import recipe_of_head
 from src.resources import in_words
 from src.training import fit
 from src.weights import PACKAGED, Weights, load_weights
@@ -33,18 +34,18 @@ def start_from_weights(model: nn.Module, recipe: Pretrained) -> Weights:
 
 
 def feature_subsets(
-    model: nn.Module, train: Subset, validation: Subset, recipe: Pretrained, precision: torch.dtype,
+    model: nn.Module, train: Subset, validation: Subset, mirrored: bool, precision: torch.dtype,
     log: Callable[[str], None],
 ) -> tuple[Subset, Subset]:  # fmt: skip
     """The subsets with features in place of images; the head's first layer standardizes those of the training images.
 
-    Where the recipe flips, each training image is followed by its mirror image, under the same label.
+    mirrored: each training image is followed by its mirror image, under the same label.
     """
     network: Any = model.get_submodule("network")
-    mirrored = recipe.augment.flip
     what = f"{len(train)} training images{' and their mirror images' if mirrored else ''}"
+    others = f", and of {len(validation)} validation images" if len(validation) else ""
     height, width = network.size
-    log(f"computing the features of {what}, enlarged to {height}x{width}, and of {len(validation)} validation images")
+    log(f"computing the features of {what}, enlarged to {height}x{width}{others}")
     start = time.perf_counter()
     of_train = compute_features(model, train, mirrored, precision)
     of_validation = compute_features(model, validation, False, precision)
@@ -99,9 +100,15 @@ def standardize(layer: nn.Module, features: Tensor) -> None:
     layer.get_buffer("scale").copy_(torch.where(std > SMALLEST_STD, 1 / std, 1.0))
 
 
-def train_head(model: nn.Module, features: Subset, recipe: Pretrained, seed: int) -> float:
-    """Train the head alone, as before the whole network is trained; the last epoch's loss."""
+def train_head(
+    model: nn.Module, features: Subset, recipe: Pretrained, seed: int, class_weights: Tensor | None = None
+) -> float:
+    """Train the head alone, as before the whole network is trained; the last epoch's loss.
+
+    class_weights: as `fit` takes them.
+    """
     network: Any = model.get_submodule("network")
     none = Subset(features.images, features.labels, features.indices[:0])
-    epochs = fit(network.head, features, none, recipe.of_head, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    epochs = fit(network.head, features, none, recipe_of_head(recipe), generator=generator, class_weights=class_weights)
     return [epoch.train.loss for epoch in epochs][-1]

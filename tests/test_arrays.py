@@ -291,6 +291,24 @@ def test_several_arrays_for_a_split_are_refused_with_what_leaves_one_out(folder)
     assert load(folder)[2]["train"][1] == LABELS["train"].tolist()
 
 
+@pytest.mark.parametrize(("table", "other"), [(as_table, as_idx), (as_table, as_keras), (as_idx, as_keras)])
+def test_suggested_exclude_leaves_one_array_per_split(folder, table, other):
+    """Also where each array has files of its own for images and labels."""
+    table(folder)
+    other(folder)
+    suggested = re.search(r"exclude: \[.*?\]", problems_of(folder))
+    assert suggested
+    put(folder, "source.yaml", suggested[0])
+    assert load(folder)[2]["train"][1] == LABELS["train"].tolist()
+
+
+def test_suggested_exclude_keeps_the_file_with_the_other_split(folder):
+    """Here the table comes first, and holds the training split alone."""
+    as_keras(folder)
+    put(folder, "a_train.csv", pixel_csv(IMAGES["train"], LABELS["train"]))
+    assert "exclude: [a_train.csv]" in problems_of(folder)
+
+
 def test_npz_that_grows_a_thousandfold_is_refused(folder, monkeypatch):
     """Before anything of it is unpacked."""
     monkeypatch.setattr(archives, "MUCH", 100_000)

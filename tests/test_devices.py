@@ -34,13 +34,31 @@ def test_named_precision_is_taken(params, name, expected):
     assert choose_precision(name, torch.device("cpu"), model) is expected
 
 
-@pytest.mark.parametrize("matrix_units", [False, True])
-def test_auto_precision_is_bfloat16_for_convolutions_on_matrix_units(params, monkeypatch, matrix_units):
-    """And float32 everywhere else."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": matrix_units})
-    for name, expected in (("mlp", False), ("cnn", matrix_units)):
+@pytest.mark.parametrize(
+    ("capabilities", "in_bfloat16"),
+    [
+        ({"cpu_name": "Intel Xeon", "amx_bf16": True, "avx512_bf16": True}, {"cnn", "resnet"}),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True}, set()),
+        ({"cpu_name": "AMD EPYC 9R14", "avx512_bf16": True}, {"mlp", "cnn", "resnet"}),
+        ({"cpu_name": "AMD EPYC 7R13", "avx2": True}, set()),
+        ({}, set()),
+    ],
+)
+def test_auto_precision_goes_by_processor_and_model(params, monkeypatch, capabilities, in_bfloat16):
+    """Bfloat16 where it was measured to be faster, float32 everywhere else."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    for name in ("linear", "mlp", "cnn", "resnet"):
         model = build_network(name, getattr(params.models, name), (1, 8, 8), 10)
-        assert (choose_precision("auto", torch.device("cpu"), model) is torch.bfloat16) == expected
+        assert (choose_precision("auto", torch.device("cpu"), model) is torch.bfloat16) == (name in in_bfloat16), name
+
+
+@pytest.mark.parametrize(("capability", "in_bfloat16"), [((7, 5), set()), ((8, 0), {"cnn"}), ((9, 0), {"cnn"})])
+def test_auto_precision_on_cuda_goes_by_its_capability(params, monkeypatch, capability, in_bfloat16):
+    """Before 8.0 there is no bfloat16 in its matrix units."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    for name in ("mlp", "cnn"):
+        model = build_network(name, getattr(params.models, name), (1, 8, 8), 10)
+        assert (choose_precision("auto", torch.device("cuda"), model) is torch.bfloat16) == (name in in_bfloat16), name
 
 
 def test_placed_model_computes_the_same(params):

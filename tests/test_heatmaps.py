@@ -52,6 +52,7 @@ def trained(params, patches):
     """A cnn that tells the two kinds of patches from each other, and its recipe."""
     images, labels, _ = patches
     changes = {"epochs": 8, "batch_size": 32, "channels": (8, 16), "augment": params.models.linear.augment}
+    changes |= {"optimizer": "adam", "learning_rate": 0.005, "label_smoothing": 0.0}
     recipe = params.models.cnn.model_copy(update=changes)
     torch.manual_seed(0)
     model = build_model("cnn", recipe, dataset_info("ab", (1, 16, 16)))

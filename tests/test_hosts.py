@@ -1,19 +1,24 @@
-"""Training on two hosts, which are network namespaces of this machine, joined by a link of 1 Gbit/s."""
+"""Training and sweeps on two hosts: network namespaces of this machine, joined by a link of 1 Gbit/s."""
 
+import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from benchmarks.hosts import namespaces
 from commands.worker import train_command
 from src.errors import MnistryError
 from stages import download, normalize
 from tests.conftest import PROJECT
 from tests.test_processes import PATIENT, epochs_in, until
+from tests.test_sweep import Project
 
 LEAD = (
     "from src.start import start_process; start_process(); from src.launching import launch; from stages import log; "
@@ -26,25 +31,12 @@ def hosts() -> Iterator[list[list[str]]]:
     """What to write before a command to run it on the first host or on the second."""
     if os.name != "posix" or os.geteuid() or not (shutil.which("ip") and shutil.which("tc")):
         pytest.skip("needs root, ip and tc (iproute2) to make network namespaces")
-    names = [f"mnistry{os.getpid()}-{number}" for number in (1, 2)]
-    if subprocess.run(["ip", "netns", "add", names[0]], check=False, stderr=subprocess.DEVNULL).returncode:
-        pytest.skip("may not make network namespaces here")
-    try:
-        subprocess.run(["ip", "netns", "add", names[1]], check=True)
-        link = f"ip link add eth0 netns {names[0]} type veth peer name eth0 netns {names[1]}"
-        subprocess.run(link.split(), check=True)
-        for number, name in enumerate(names, 1):
-            for command in (
-                f"ip -n {name} link set lo up",
-                f"ip -n {name} addr add 10.77.0.{number}/24 dev eth0",
-                f"ip -n {name} link set eth0 up",
-                f"ip netns exec {name} tc qdisc add dev eth0 root tbf rate 1gbit burst 128kb latency 50ms",
-            ):
-                subprocess.run(command.split(), check=True)
-        yield [["ip", "netns", "exec", name] for name in names]
-    finally:
-        for name in names:
-            subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
+    with ExitStack() as stack:
+        try:
+            prefixes = stack.enter_context(namespaces())
+        except PermissionError as error:
+            pytest.skip(str(error))
+        yield prefixes
 
 
 @pytest.fixture
@@ -105,6 +97,68 @@ def test_lost_host_is_replaced(start, tmp_path):
     assert "going on from the last checkpoint" in output
     assert "training goes on after epoch" in output
     assert not [path for path in (tmp_path / "worker").rglob("*") if path.is_file() and path not in given]
+
+
+def put(folder: Path, content: bytes) -> str:
+    """Store the content as DVC does in a remote or cache; its digest."""
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    stored(folder, digest).parent.mkdir(parents=True, exist_ok=True)
+    stored(folder, digest).write_bytes(content)
+    return digest
+
+
+def stored(folder: Path, digest: str) -> Path:
+    """Where DVC has a content in a remote or cache."""
+    return folder / "files/md5" / digest[:2] / digest[2:]
+
+
+def test_sweep_reaches_a_host_that_shares_no_disk(hosts, tmp_path):
+    """It clones by Git's protocol, has the images from the DVC remote and puts outputs there.
+
+    The experiment and the log come back; the sweep's own cache has none of the outputs.
+    """
+    first, second, remote = (tmp_path / name for name in ("first", "second", "remote"))
+    first.mkdir()
+    project = Project(first)
+    source = project.folder / "data/sources/mine/images.dvc"
+    source.parent.mkdir()
+    source.write_text(f"outs:\n- md5: {put(remote, b'of mine')}\n  size: 7\n  hash: md5\n  path: images\n")
+    pipeline = project.folder / "dvc.yaml"
+    pipeline.write_text(pipeline.read_text().replace("echo normalized", "tr a-z A-Z < data/sources/mine/images"))
+    (project.folder / ".dvc/config").write_text(
+        f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {remote}\n"
+    )
+    project.git("add", "-A")
+    project.git("commit", "-qm", "mine")
+    dask, address = [sys.executable, "-m", "dask"], "tcp://10.77.0.1:8786"
+    commands = [
+        [*hosts[0], "git", "daemon", f"--base-path={first}", "--export-all", "--enable=receive-pack", "--reuseaddr"],
+        [*hosts[0], *dask, "scheduler", "--host", "10.77.0.1", "--no-dashboard"],
+        # The second host's namespace has mounts of its own as well.
+        [*hosts[1], "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(first),
+         *dask, "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(second)],
+    ]  # fmt: skip
+    variables = project.environment | {"XDG_CACHE_HOME": str(second / "cache")}
+    started = [
+        subprocess.Popen(command, cwd=tmp_path, env=variables, stderr=subprocess.DEVNULL) for command in commands
+    ]
+    try:
+        options = ["--scheduler", address, "--git", "git://10.77.0.1/project", "-S", "dataset=mine", "-S", "seed=1"]
+        output = subprocess.run(
+            [*hosts[0], sys.executable, "-m", "commands.sweep", *options],
+            cwd=project.folder, env=project.environment, stdout=subprocess.PIPE, text=True, timeout=120,
+        ).stdout  # fmt: skip
+    finally:
+        for process in started:
+            # Not killed: Git's command has to end the daemon that it started.
+            process.terminate()
+            process.communicate(timeout=30)
+    assert "1/1 mine-mlp-seed1: accuracy 0.0100" in output
+    assert project.experiments() == ["mine-mlp-seed1"]
+    assert "mirror" in project.log("mine-mlp-seed1")
+    output = hashlib.md5(b"OF MINE", usedforsecurity=False).hexdigest()
+    assert stored(remote, output).exists()
+    assert not stored(project.folder / ".dvc/cache", output).exists()
 
 
 def test_worker_runs_the_pipelines_train_stage(tmp_path, monkeypatch, write_params):

@@ -14,7 +14,9 @@ from tests.conftest import dataset_info
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("optimizer", "momentum", "expected"), [("sgd", 0.0, 0), ("sgd", 0.9, 1), ("adamw", 0.0, 2)])
+@pytest.mark.parametrize(
+    ("optimizer", "momentum", "expected"), [("sgd", 0.0, 0), ("sgd", 0.9, 1), ("adamw", 0.0, 2), ("muon", 0.0, 1)]
+)
 def test_states_of_the_optimizers(params, optimizer, momentum, expected):
     """Momentum's buffer; Adam's two means."""
     recipe = params.models.mlp.model_copy(update={"optimizer": optimizer, "momentum": momentum})

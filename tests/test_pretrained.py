@@ -14,7 +14,7 @@ import timm
 import torch
 from efficientnet_lite_pytorch import EfficientNet
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from src import weights as weights_module
@@ -23,10 +23,10 @@ from src.checkpoints import METADATA_KEY, load_classifier
 from src.errors import MnistryError
 from src.models import build_model
 from src.models.pretrained import Network, Standardize, enlarged
-from src.params import BY_TRAINED, Params, read_params
+from src.params import Params, read_params
 from src.processes import Processes
 from src.training import fit, make_optimizer, make_schedule
-from src.transfer import compute_features, feature_subsets, standardize, start_from_weights
+from src.transfer import compute_features, feature_subsets, standardize, start_from_weights, train_head
 from src.weights import PACKAGED, PACKAGED_FILE, load_weights
 from stages import download, normalize, train
 from tests.conftest import PROJECT, dataset_info, words_printed
@@ -34,8 +34,8 @@ from tests.conftest import PROJECT, dataset_info, words_printed
 CPU = torch.device("cpu")
 SMALL = "test_resnet"
 """A backbone of timm for tests; it has batch normalization, and its last maps are those of its last stage."""
-SMALL_FEATURES = 96 + 192
-"""Of its last two stages."""
+SMALL_FEATURES = 192 + 4 * 96 + 96
+"""Of its last two stages, and of the last one's quarters."""
 
 
 @pytest.fixture
@@ -57,7 +57,8 @@ def mirror(tmp_path, monkeypatch):
     def no_hub(*_: object, **__: object) -> str:
         raise RuntimeError("the hub is unreachable\nfor good")
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", no_hub)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", no_hub)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("MNISTRY_MIRROR", str(tmp_path / "mirror"))
     (tmp_path / "mirror" / "weights").mkdir(parents=True)
     torch.manual_seed(1)
@@ -133,9 +134,18 @@ def test_images_are_enlarged_in_their_proportions(sides, image_size, expected):
 
 def test_head_gets_the_last_two_stages_too(recipe):
     """EfficientNet-Lite0's 112 and 320 channels next to its 1,280; no maps twice where they are the features."""
-    for backbone, features in ((PACKAGED, 112 + 320 + 1280), (SMALL, SMALL_FEATURES)):
+    for backbone, features in ((PACKAGED, 112 + 320 + 4 * 320 + 1280), (SMALL, SMALL_FEATURES)):
         network = Network(backbone, 32, (3, 32, 32), 10)
         assert network.features(torch.rand(1, 3, 32, 32)).shape == (1, features), backbone
+
+
+def test_head_sees_the_last_maps_in_quarters(recipe):
+    """Of maps of 2x2, each value; they come after the averages of the stage before."""
+    network = Network(SMALL, 64, (3, 64, 64), 10)
+    images = torch.rand(1, 3, 64, 64)
+    maps = network.backbone.forward_intermediates(network._enlarged(images), indices=1)[1][0]
+    assert maps.shape == (1, 96, 2, 2)
+    torch.testing.assert_close(network.features(images)[:, 192 : 192 + 4 * 96], maps.flatten(1))
 
 
 @pytest.mark.parametrize("size", [1, 16, 17, 40])
@@ -189,6 +199,27 @@ def test_weights_that_no_place_has_are_an_error_that_names_both(mirrored, mirror
         load_weights("resnet18", "timm/resnet18.a1_in1k", "any")
 
 
+def test_hub_that_cannot_be_reached_is_asked_once(mirror, tmp_path, monkeypatch):
+    """And with no further wait, weights that were downloaded before are found in its cache."""
+    download, asked = huggingface_hub.hf_hub_download, []
+
+    def spy(*arguments: str, **options: bool) -> Any:
+        asked.append(options)
+        return download(*arguments, **options)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", spy)
+    file = mirror / "weights" / f"{SMALL}.safetensors"
+    cached = tmp_path / "hub" / "models--timm--small" / "snapshots" / "0" / "model.safetensors"
+    for path, content in ((cached, file.read_bytes()), (cached.parents[2] / "refs" / "main", b"0")):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    monkeypatch.delenv("MNISTRY_MIRROR")
+    weights, tensors = load_weights(SMALL, "timm/small", "any")
+    assert weights.source == "timm's hub (timm/small)"
+    assert tensors.keys() == load_file(file).keys()
+    assert asked == [{"local_files_only": True}]
+
+
 def test_packaged_weights_that_changed_are_refused(monkeypatch):
     """Another version of the package takes another version of src/weights.py, which the train stage depends on."""
     monkeypatch.setattr(weights_module, "PACKAGED_SHA256", "0" * 64)
@@ -197,16 +228,15 @@ def test_packaged_weights_that_changed_are_refused(monkeypatch):
 
 
 def test_features_of_mirror_images_follow_those_of_their_images(recipe, codes):
-    """Only where the recipe flips; validation images are not mirrored; the head standardizes the training images'."""
+    """Only where they are asked for; validation images are not mirrored; the head standardizes the training images'."""
     model = build_model("pretrained", small(recipe), dataset_info(shape=(3, 32, 32)))
     subset = Subset(codes, torch.tensor([3, 2, 1, 0]), torch.tensor([0, 2]))
     nothing = Subset(codes, subset.labels, torch.tensor([], dtype=torch.int64))
     lines: list[str] = []
-    flipping = small(recipe, augment=recipe.augment.model_copy(update={"flip": True}))
-    found, none = feature_subsets(model, subset, nothing, flipping, torch.float32, lines.append)
+    found, none = feature_subsets(model, subset, nothing, True, torch.float32, lines.append)
     assert found.labels.tolist() == [3, 3, 1, 1]
     assert (len(none), none.images.shape[1]) == (0, SMALL_FEATURES)
-    assert "2 training images and their mirror images, enlarged to 32x32" in lines[0]
+    assert lines[0] == "computing the features of 2 training images and their mirror images, enlarged to 32x32"
     first, network = parts(model)
     with torch.no_grad():
         features, mirrored = network.features(first(codes)), network.features(first(codes.flip(3)))
@@ -229,6 +259,19 @@ def test_features_are_standardized():
     torch.testing.assert_close(result.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]), rtol=0, atol=1e-4)
 
 
+def test_classes_weigh_in_the_head_before_the_whole_network_too(recipe):
+    """Of features that say nothing, the head predicts the rarer class where the commoner one weighs nothing."""
+    chosen = small(recipe, trained="all")
+    labels = torch.tensor([0] * 6 + [1] * 2)
+    features = Subset(torch.zeros(8, SMALL_FEATURES), labels, torch.arange(8))
+    predicted = {}
+    for name, weights in (("none", None), ("of the rarer", torch.tensor([0.0, 1.0]))):
+        model = build_model("pretrained", chosen, dataset_info("01", shape=(3, 32, 32)))
+        train_head(model, features, chosen, 0, weights)
+        predicted[name] = model.get_submodule("network.head")(features.images[:1]).argmax().item()
+    assert predicted == {"none": 0, "of the rarer": 1}
+
+
 @pytest.mark.parametrize("trained", ["head", "all"])
 def test_backbone_learns_only_where_all_is_trained(recipe, codes, trained):
     """At its share of the rate, and its batch statistics never change."""
@@ -249,23 +292,12 @@ def test_backbone_learns_only_where_all_is_trained(recipe, codes, trained):
     assert changed == expected
 
 
-def test_auto_is_what_suits_trained(default_params):
-    """And what is written instead wins."""
-    section = default_params["models"]["pretrained"]
-    for trained, values in BY_TRAINED.items():
-        found = Params.model_validate(
-            default_params | {"models": default_params["models"] | {"pretrained": section | {"trained": trained}}}
-        ).models.pretrained
-        assert {name: getattr(found, name) for name in values} == values
-        assert {name: getattr(found.of_head, name) for name in values} == BY_TRAINED["head"] | {"image_size": 160}
-    section["epochs"] = 3
-    assert Params.model_validate(default_params).models.pretrained.epochs == 3
-
-
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("image_size", 16, r"image_size is 16; expected a number of at least 32"),
+        ("image_size", 16, r"image_size is 16; expected a number of at least 32, or auto"),
+        ("optimizer", "autos", r"optimizer is 'autos'; did you mean auto\?"),
+        ("optimizer", "rprop", r"optimizer is 'rprop'; expected one of adam, adamw, auto, muon, sgd"),
         ("trained", "tail", r"trained is 'tail'; .*expected one of all, head"),
         ("augment__shift", 0.1, r"trained is 'head'; its features are computed once, so augment can only flip; expec"),
         ("backbone", "hf-hub:me/mine", r"backbone is 'hf-hub:me/mine'; expected the name of one of timm's image"),

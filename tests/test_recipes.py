@@ -3,8 +3,18 @@
 import pytest
 
 from src.errors import MnistryError
-from src.params import MODELS, Params, make_recipe
-from src.recipes import LEAST_STEPS, Facts, complete, complete_params, describe_recipe, epochs_for
+from src.params import MODELS, Augment, OrAuto, Params, Pretrained, make_recipe
+from src.recipes import (
+    BY_TRAINED,
+    LEAST_STEPS,
+    Facts,
+    complete,
+    complete_params,
+    describe_recipe,
+    epochs_for,
+    recipe_of_head,
+)
+from src.yaml_files import Section
 
 
 @pytest.fixture
@@ -18,7 +28,7 @@ def written(default_params: dict) -> Params:
     [
         ("linear", "characters", 8, {"shift": 0, "cutout": 0, "flip": False}),
         ("mlp", "characters", 15, {"shift": 0.04, "cutout": 0, "flip": False}),
-        ("cnn", "characters", 5, {"shift": 0.04, "cutout": 0, "flip": False}),
+        ("cnn", "characters", 3, {"shift": 0.04, "cutout": 0, "flip": False}),
         ("resnet", "characters", 7, {"shift": 0.07, "cutout": 0, "flip": False}),
         ("mlp", "objects", 15, {"shift": 0, "cutout": 0, "flip": False}),
         ("cnn", "objects", 16, {"shift": 0.04, "cutout": 0.15, "flip": True}),
@@ -35,11 +45,68 @@ def test_recipes_of_57000_images(written, model, content, epochs, changes):
 
 
 def test_objects_take_a_larger_mlp(written):
-    """With smoothed labels and a lower learning rate."""
+    """With a lower learning rate."""
     mlp = complete("mlp", written.models.mlp, Facts(57_000, "objects"))
     assert (mlp.hidden_sizes, mlp.learning_rate, mlp.label_smoothing) == ((1024, 512), 0.002, 0.1)
     mlp = complete("mlp", written.models.mlp, Facts(57_000, "characters"))
-    assert (mlp.hidden_sizes, mlp.learning_rate, mlp.label_smoothing) == ((512,), 0.003, 0.0)
+    assert (mlp.hidden_sizes, mlp.learning_rate, mlp.label_smoothing) == ((512,), 0.003, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "expected"),
+    [
+        ("characters", {}, ("muon", 0.01, 0.1, (16, 32, 64))),
+        ("objects", {}, ("adam", 0.005, 0.1, (16, 64, 128))),
+        (None, {}, ("adam", 0.005, 0.1, (16, 64, 128))),
+        ("characters", {"learning_rate": 0.01}, ("adam", 0.01, 0.1, (16, 64, 128))),
+        ("characters", {"optimizer": "sgd", "channels": (8,)}, ("sgd", 0.005, 0.1, (8,))),
+        ("characters", {"optimizer": "muon"}, ("muon", 0.01, 0.1, (16, 32, 64))),
+        ("characters", {"optimizer": "muon", "learning_rate": 0.02}, ("muon", 0.02, 0.1, (16, 32, 64))),
+    ],
+)
+def test_many_characters_take_a_smaller_cnn_and_muon(written, content, changes, expected):
+    """Where neither its optimizer nor its learning rate is written: a rate by itself is Adam's, as in the tutorials."""
+    cnn = complete("cnn", written.models.cnn.model_copy(update=changes), Facts(57_000, content))
+    assert (cnn.optimizer, cnn.learning_rate, cnn.label_smoothing, cnn.channels) == expected
+
+
+@pytest.mark.parametrize(("images", "optimizer", "epochs"), [(10_000, "muon", 9), (9_999, "adam", 12)])
+def test_fewer_characters_take_the_larger_cnn_and_adam(written, images, optimizer, epochs):
+    """Below 10,000 of them, as ever."""
+    cnn = complete("cnn", written.models.cnn, Facts(images, "characters"))
+    assert (cnn.optimizer, cnn.epochs) == (optimizer, epochs)
+    assert (cnn.channels, cnn.learning_rate, cnn.label_smoothing) == (
+        ((16, 32, 64), 0.01, 0.1) if optimizer == "muon" else ((16, 64, 128), 0.005, 0.1)
+    )
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn", "resnet"])
+def test_few_characters_are_turned(written, model):
+    """And images of unknown content, but not objects, nor 10,000 images and more."""
+    facts = Facts(9_999, "characters"), Facts(1_000), Facts(9_999, "objects"), Facts(10_000, "characters")
+    turned = [complete(model, getattr(written.models, model), each).augment.rotation for each in facts]
+    assert turned == [10, 10, 0, 0]
+
+
+def test_few_objects_are_shifted_for_the_mlp(written):
+    """Many aren't."""
+    few, many = (complete("mlp", written.models.mlp, Facts(images, "objects")) for images in (9_999, 10_000))
+    assert (few.augment.shift, many.augment.shift) == (0.04, 0)
+
+
+@pytest.mark.parametrize("trained", ["head", "all"])
+def test_pretrained_takes_what_suits_trained(written, trained):
+    """Of many images, fewer epochs of the whole network; the head before it is trained as the head alone."""
+    recipe = written.models.pretrained.model_copy(update={"trained": trained})
+    completed = complete("pretrained", recipe, Facts(500, "objects"))
+    many = complete("pretrained", recipe, Facts(9_500, "objects"))
+    assert many == completed.model_copy(update={"epochs": 4 if trained == "all" else 30})
+    assert {name: getattr(completed, name) for name in BY_TRAINED[trained]} == BY_TRAINED[trained]
+    assert completed.augment.flip
+    head = recipe_of_head(completed)
+    expected = BY_TRAINED["head"] | {"image_size": BY_TRAINED[trained]["image_size"]}
+    assert {name: getattr(head, name) for name in expected} == expected
+    assert f"image_size {completed.image_size} (auto)" in describe_recipe(completed, recipe)
 
 
 @pytest.mark.parametrize(
@@ -70,11 +137,31 @@ def test_only_the_chosen_model_is_completed(written):
     assert params.models.cnn == written.models.cnn
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_auto_is_a_value_wherever_it_is_taken(written, model):
+    """Else it would be refused as late as training. A pretrained network's head alone can only flip, which is said."""
+    own = getattr(written.models, model)
+    if isinstance(own, Pretrained):
+        own = own.model_copy(update={"trained": "all"})
+    augment = own.augment.model_dump() | dict.fromkeys(taking_auto(Augment), "auto")
+    content = own.model_dump() | dict.fromkeys(taking_auto(type(own)), "auto") | {"augment": augment}
+    recipe = complete(model, type(own).model_validate(content), Facts(57_000))
+    assert make_recipe(model, recipe.model_dump()) == recipe
+
+
+def taking_auto(section: type[Section]) -> list[str]:
+    """The names of the values that may be written as auto."""
+    return [
+        name for name, field in section.model_fields.items() if any(isinstance(each, OrAuto) for each in field.metadata)
+    ]
+
+
 def test_auto_without_a_rule_is_an_error(written):
-    """By name, as for a model that was added."""
-    recipe = written.models.cnn.model_copy(update={"learning_rate": "auto"})
-    with pytest.raises(MnistryError, match=r"^models.cnn.learning_rate: no rule says what auto is; expected a value$"):
-        complete("cnn", recipe, Facts(57_000))
+    """By name, for a model that was added."""
+    with pytest.raises(
+        MnistryError, match=r"^models.other.augment.shift: no rule says what auto is; expected a value$"
+    ):
+        complete("other", written.models.cnn, Facts(57_000))
 
 
 def test_classifiers_have_no_auto(written):
@@ -93,5 +180,5 @@ def test_recipe_in_a_line(written):
     assert describe_recipe(recipe, written.models.mlp) == (
         "epochs 15 (auto), batch_size 128, optimizer adam, learning_rate 0.002 (auto), momentum 0, weight_decay 0, "
         "schedule one_cycle, label_smoothing 0.1 (auto), hidden_sizes [1024, 512] (auto), negative_slope 0.1, "
-        "augment.shift 0 (auto), augment.cutout 0, augment.flip false, augment.rotation 0"
+        "augment.shift 0 (auto), augment.cutout 0, augment.flip false, augment.rotation 0 (auto)"
     )

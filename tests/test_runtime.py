@@ -18,6 +18,16 @@ def test_determinism_is_on_and_imports_no_compiler():
     assert words_printed(program) == ["True", "False"]
 
 
+@pytest.mark.parametrize(("package", "run"), [("stages", "run_stage"), ("commands", "run_command")])
+def test_no_garbage_is_collected_while_libraries_are_imported(package, run):
+    """It is while the process works, though not among what was imported."""
+    program = (
+        f"import gc, sys; sys.argv = ['-m']; import {package}; print(gc.isenabled());"
+        f"{package}.{run}(lambda: print(gc.isenabled(), gc.get_freeze_count() > 1000))"
+    )
+    assert words_printed(program) == ["False", "True", "True"]
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_freed_memory_is_used_again():
     """Steps of a convolutional network take no new pages from the system, whatever the first ones took."""

@@ -17,6 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from src.batches import Subset
+from src.calibration import without_temperature
 from src.checkpoints import load_classifier
 from src.csv_files import significant
 from src.datasets import load_files, load_info, save_files
@@ -247,7 +248,7 @@ def test_validation_loss_of_the_last_epoch_is_no_matter_where_a_better_one_is_ke
 def test_training_that_learns_nothing_is_a_warning(project, normalized, write_params, capsys):
     """Weight decay that sets all weights to 0 leaves a loss of ln 10 and one answer for all images."""
     for decay, warnings in ((1e30, 1), (0.0, 0)):
-        write_params(models__mlp__epochs=4, models__mlp__weight_decay=decay)
+        write_params(models__mlp__epochs=4, models__mlp__weight_decay=decay, models__mlp__augment__rotation=0)
         train.main(
             normalized, project / "c.safetensors", project / "train.json", project / "history.csv", project / "v.csv"
         )
@@ -420,8 +421,10 @@ def test_validation_predictions_are_the_classifiers_for_the_images_held_out(proj
     images = torch.from_numpy(np.load(normalized / "train_images.npy")[indices])
     probabilities = class_probabilities(load_classifier(project / "c.safetensors").model, [images], 70)
     assert [float(row["probability"]) for row in predictions] == pytest.approx(probabilities.max(1), rel=1e-4)
-    losses = [-np.log(float(row["probability_of_actual"])) for row in predictions]
-    assert np.mean(losses) == pytest.approx(summary["validation_loss"], rel=1e-4)
+    of_actual = np.array([[float(row["probability_of_actual"])] for row in predictions])
+    assert of_actual[:, 0] == pytest.approx(probabilities[np.arange(70), labels[indices]], rel=1e-4)
+    before = without_temperature(probabilities, summary["temperature"])[np.arange(70), labels[indices]]
+    assert -np.log(before).mean() == pytest.approx(summary["validation_loss"], rel=1e-4)
 
 
 def test_validation_predictions_name_the_images_of_an_own_validation_split(project, params):

@@ -253,7 +253,8 @@ def test_workers_of_any_cluster_need_nothing_of_the_project(project, tmp_path):
         "from distributed import LocalCluster\n"
         "import time\n"
         "if __name__ == '__main__':\n"
-        "    cluster = LocalCluster(n_workers=1, dashboard_address='127.0.0.1:0', local_directory='.')\n"
+        "    cluster = LocalCluster(n_workers=1, dashboard_address='127.0.0.1:0', local_directory='.',\n"
+        "                           scheduler_kwargs={'scheduler_file': 'scheduler.json'})\n"
         "    print(cluster.scheduler_address, flush=True)\n"
         "    time.sleep(600)\n"
     )
@@ -267,14 +268,15 @@ def test_workers_of_any_cluster_need_nothing_of_the_project(project, tmp_path):
     try:
         assert cluster.stdout is not None
         address = cluster.stdout.readline().strip()
-        command = [sys.executable, "-m", "commands.sweep", "-S", "seed=7", "--scheduler", address]
-        command += ["--git", f"file://{tmp_path}/server.git"]
+        command = [sys.executable, "-m", "commands.sweep", "-S", "seed=7", "--git", f"file://{tmp_path}/server.git"]
         output = subprocess.run(
-            command, cwd=project.folder, env=project.environment, stdout=subprocess.PIPE, text=True, check=True
-        ).stdout
+            [*command, "--scheduler", str(elsewhere / "scheduler.json")],
+            cwd=project.folder, env=project.environment, stdout=subprocess.PIPE, text=True, check=True,
+        ).stdout  # fmt: skip
         # Nobody wants what a lost client asked for.
         (project.mirror / "wait").touch()
-        lost = subprocess.Popen([*command, "-S", "model=cnn"], cwd=project.folder, env=project.environment)
+        command += ["--scheduler", address, "-S", "model=cnn"]
+        lost = subprocess.Popen(command, cwd=project.folder, env=project.environment)
         wait_until(lambda: runs_below(elsewhere), lost)
         lost.kill()
         lost.communicate()

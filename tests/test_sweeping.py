@@ -1,10 +1,13 @@
 """What a sweep plans, and what it knows of the repository; tests/test_sweep.py runs some."""
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 import uuid
 from concurrent.futures import CancelledError
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,14 +16,15 @@ import pytest
 import yaml
 from distributed import KilledWorker
 from dvc.utils.hydra import get_hydra_sweeps
+from platformdirs import user_cache_path
 
 from commands import sweep
 from src.errors import MnistryError
 from src.sweeping.cluster import Outcome, outcome_of
-from src.sweeping.execution import Commands, RunError, check_pushed, last_error
+from src.sweeping.execution import Commands, RunError, check_pushed, last_error, perform
 from src.sweeping.jobs import Job, environment_of_runs, group_jobs, make_jobs
 from src.sweeping.plan import plan_runs
-from src.sweeping.repository import Experiment, changes, check_dataset, identity
+from src.sweeping.repository import Experiment, changes, check_dataset, default_remote, identity
 from src.sweeping.resume import finished_runs
 from tests.conftest import PROJECT
 
@@ -174,17 +178,22 @@ def test_another_experiment_of_the_name_is_an_error(changes):
         ("> python -m stages.train\n\nERROR: failed to reproduce 'train': failed to run: x, exited with -9\n",
          "ERROR: failed to reproduce 'train': failed to run: x, exited with -9"),
         ("Cloning\nfatal: repository 'x' does not exist\n", "fatal: repository 'x' does not exist"),
+        ("ERROR: unexpected error - s3 is supported, but requires 'dvc-s3'\n\nHaving any troubles? Hit us up\n",
+         "ERROR: unexpected error - s3 is supported, but requires 'dvc-s3'"),
         ("", ""),
     ],
 )  # fmt: skip
 def test_a_failure_is_the_stages_last_line(output, line):
-    """Not DVC's, which only says that the stage failed, unless the stage said nothing."""
+    """Not DVC's, which only says that the stage failed, unless the stage said nothing or DVC itself failed."""
     assert last_error(output) == line
 
 
 def shared_job():
     """What jobs have in common."""
-    return Job(git="g", commit="c", cache="d", metrics="m.json", params="params.yaml", identity={}, environment={})
+    return Job(
+        git="g", commit="c", cache="d", marker="m", remote="", metrics="m.json", params="params.yaml",
+        identity={}, environment={},
+    )  # fmt: skip
 
 
 def test_a_dataset_is_prepared_once_for_several_runs(tmp_path):
@@ -223,6 +232,83 @@ def test_an_experiment_is_there_or_the_run_failed(repository, tmp_path):
         git("update-ref", reference, commits["other"])
         with pytest.raises(RunError, match="has no experiment run of these params"):
             check_pushed(job, commands)
+
+
+class Listed:
+    """Commands that only list what they are given, as a run in the folder would give it; `failing` ones fail."""
+
+    def __init__(self, folder, failing=()):
+        self.folder, self.failing, self.given = folder, failing, []
+        (folder / ".dvc").mkdir(parents=True)
+        (folder / "m.json").write_text('{"accuracy": 0.5}')
+
+    def run(self, *command):
+        self.given.append(" ".join(command).replace(f"{sys.executable} -m ", ""))
+        if any(self.given[-1].startswith(failing) for failing in self.failing):
+            raise RunError("ERROR: failed to pull data from the cloud - Checkout failed for following targets:")
+
+
+def job_elsewhere(folder, **changes):
+    """A job from a sweep whose folders this host has not, but a cache and logs of the same paths in the folder."""
+    (folder / "sweep" / "logs").mkdir(parents=True)
+    (folder / "sweep" / "cache").mkdir()
+    log, cache = str(folder / "sweep" / "logs" / "a.log"), str(folder / "sweep" / "cache")
+    own = {"git": "git://node1/project", "commit": "c" * 40, "log": log, "cache": cache, "remote": "storage"}
+    return asdict(replace(shared_job(), name="a", overrides=("seed=1",), checkout=("a.dvc",), **(own | changes)))
+
+
+def test_a_host_without_the_sweeps_cache_uses_the_remote(tmp_path):
+    """For images, for outputs that are there already, and for its own, which are there before the experiment is."""
+    given: Any = Listed(tmp_path / "clone")
+    assert perform(job_elsewhere(tmp_path), given) == 0.5
+    assert given.given[3:7] == [
+        "dvc pull a.dvc",
+        "dvc exp run --pull --name a --set-param seed=1",
+        "dvc push dvc.yaml",
+        "dvc exp push --no-cache origin a",
+    ]
+    assert (
+        str(user_cache_path("mnistry", appauthor=False) / "dvc") in (tmp_path / "clone/.dvc/config.local").read_text()
+    )
+
+
+def test_a_dataset_is_prepared_for_all_hosts(tmp_path):
+    """In the remote, with what led to it, by which others find it."""
+    given: Any = Listed(tmp_path / "clone")
+    assert perform(job_elsewhere(tmp_path, targets=("normalize",), metrics=""), given) is None
+    assert given.given[-1] == "dvc push --run-cache --with-deps normalize"
+
+
+@pytest.mark.parametrize(
+    ("changes", "failing", "message"),
+    [
+        ({"remote": ""}, (), "sweep/cache, and HEAD names no DVC remote; `dvc remote add -d` one and commit, or"),
+        ({"git": "sweep"}, (), "doesn't have the sweep's sweep; name the repository as it is reached by --git URL"),
+        ({}, ("git cat-file",), "git://node1/project doesn't have the commit ccccccc; `git push` it there"),
+        ({}, ("dvc pull",), "a.dvc: the DVC remote doesn't have all of it; run `dvc push a.dvc` in a clone"),
+    ],
+)  # fmt: skip
+def test_a_host_without_a_way_to_code_or_data_says_what_is_missing(tmp_path, monkeypatch, changes, failing, message):
+    """And does nothing else."""
+    monkeypatch.chdir(tmp_path)
+    job = job_elsewhere(Path(), **changes)
+    given: Any = Listed(Path("clone"), failing)
+    with pytest.raises(RunError, match=re.escape(message)):
+        perform(job, given)
+    assert not [command for command in given.given if command.startswith("dvc exp")]
+
+
+def test_the_remote_is_the_commits(repository):
+    """Not the one that this repository alone knows; whatever else is in DVC's configuration."""
+    assert default_remote("HEAD") == ""
+    Path(".dvc").mkdir()
+    Path(".dvc/config").write_text(
+        "[core]\n    remote = far\n    autostage = true\n['remote \"far\"']\n    url = s3://b/%d\n"
+    )
+    git("add", "-A")
+    git("commit", "-qm", "remote")
+    Path(".dvc/config").write_text("[core]\n    remote = near\n")
+    assert default_remote("HEAD") == "far"
 
 
 class Lost:

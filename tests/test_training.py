@@ -140,7 +140,7 @@ def test_bfloat16_trains_float32_weights(params):
     torch.testing.assert_close(exact[1].weight, rounded[1].weight, atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW")])
+@pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW"), ("muon", "Muon")])
 def test_optimizer_is_the_recipes(params, name, kind):
     """With its learning rate and weight decay, and momentum for SGD."""
     changes = {"optimizer": name, "weight_decay": 0.25, "momentum": 0.5, "learning_rate": 0.125}
@@ -148,7 +148,7 @@ def test_optimizer_is_the_recipes(params, name, kind):
     optimizer = make_optimizer(build_network("linear", recipe, (1, 8, 8), 10), recipe)
     assert type(optimizer).__name__ == kind
     assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (0.125, 0.25)
-    assert optimizer.defaults.get("momentum", 0.5) == 0.5
+    assert optimizer.defaults.get("momentum", 0.5) == (0.95 if name == "muon" else 0.5)
 
 
 def test_training_imports_no_compiler():
@@ -190,7 +190,9 @@ def test_inference_does_not_depend_on_the_batch_size(params):
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("optimizer", "learning_rate"), [("adam", 1e30), ("adamw", 1e30), ("sgd", 1e20)])
+@pytest.mark.parametrize(
+    ("optimizer", "learning_rate"), [("adam", 1e30), ("adamw", 1e30), ("sgd", 1e20), ("muon", 1e30)]
+)
 def test_training_stops_at_the_first_loss_that_is_not_finite(params, precision, optimizer, learning_rate):
     """With its epoch and its step; no epoch is yielded."""
     changes = {"batch_size": 4, "optimizer": optimizer, "learning_rate": learning_rate, "schedule": "constant"}

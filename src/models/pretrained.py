@@ -1,7 +1,8 @@
 """A backbone that was trained on other images, by timm, with a new head.
 
 The default, EfficientNet-Lite0: M. Tan and Q. Le, https://arxiv.org/abs/1905.11946, without what small devices are slow
-at. The head sees the pooled maps of the last two stages next to the backbone's own features.
+at. The head sees the maps of the last two stages, averaged, next to the backbone's own features, and those of the last
+one in each quarter of the image, too.
 """
 
 from collections.abc import Iterator, Mapping
@@ -132,7 +133,8 @@ class Network(nn.Module):
         final, maps = self.backbone.forward_intermediates(images, indices=2)
         # Some backbones' last maps are their last stage's.
         pooled = [each.mean((2, 3)) for each in maps if each is not final]
-        return torch.cat([*pooled, self.backbone.forward_head(final, pre_logits=True)], 1)
+        quarters = F.adaptive_avg_pool2d(maps[-1], 2).flatten(1)
+        return torch.cat([*pooled, quarters, self.backbone.forward_head(final, pre_logits=True)], 1)
 
 
 def build(recipe: Pretrained, shape: tuple[int, int, int], num_classes: int) -> Network:

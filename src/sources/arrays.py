@@ -46,13 +46,15 @@ IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E
 class ArrayImages:
     """A split's images and labels as they are in a file.
 
-    split: train, validation or test; empty where it is to be drawn. name: of the file. images: numbers of shape
+    split: train, validation or test; empty where it is to be drawn. name: of the file, or of the array in it. origins:
+    the names of all files that they come from. images: numbers of shape
     (N, H, W, C) with 1, 3 or 4 channels. highest: of the numbers, or 0 without images. factor: what makes 8-bit codes
     of them, 1 or 255. labels: one per image.
     """
 
     split: str
     name: str
+    origins: tuple[str, ...]
     images: np.ndarray
     highest: float
     factor: int
@@ -137,11 +139,12 @@ def read_arrays(
                 if not parts:
                     findings.warn(f"{path.name}: pixels without labels; passed over")
                 for split, (images, labels) in parts.items():
-                    found.append(_array_images(split or split_of(path.stem) or "", path.name, images, labels, shape))
+                    split = split or split_of(path.stem) or ""
+                    found.append(_array_images(split, path.name, (path.name,), images, labels, shape))
             elif kind == "npz":
-                found += _pairs(_load_npz(path), path.name, shape, findings)
+                found += _pairs(_load_npz(path), path, shape, findings)
             elif kind == "npy":
-                loose[path.stem] = read_npy(path, "r")
+                loose[path.name] = read_npy(path, "r")
             else:
                 loose[path.name] = _read_idx(path)
         except MnistryError as error:
@@ -150,7 +153,7 @@ def read_arrays(
             findings.problem(f"{path.name}: not an array that can be read ({_describe(path, array_reason(error))})")
     if loose:
         try:
-            found += _pairs(loose, folder.name, shape, findings)
+            found += _pairs(loose, folder, shape, findings)
         except MnistryError as error:
             findings.problem(str(error))
     if not found and not findings.problems:
@@ -165,7 +168,7 @@ def _check_together(found: list[ArrayImages], findings: Findings) -> None:
     if len(set(splits)) < len(splits):
         findings.problem(
             f"{', '.join(each.name for each in found)}: several arrays for one split; keep one of them, or "
-            f"name the others in source.yaml, such as exclude: {flow_list([found[-1].name])}"
+            f"name the others in source.yaml, such as exclude: {flow_list(_superfluous(found))}"
         )
     elif "" in splits and len(splits) > 1:
         name = found[splits.index("")].name
@@ -180,6 +183,16 @@ def _check_together(found: list[ArrayImages], findings: Findings) -> None:
             f"{bright[0].name}: no number above {highest:g}, of 255: the images are nearly black; if {highest:g} is "
             "white, bring them to 0 to 255, or to fractions, first"
         )
+
+
+def _superfluous(found: list[ArrayImages]) -> list[str]:
+    """The files to leave out for one array per split, none of which holds another split's only array if that can be."""
+    for order in (found, found[::-1]):
+        kept = {each.split: each.origins for each in reversed(order)}
+        others = dict.fromkeys(file for each in order if each.origins != kept[each.split] for file in each.origins)
+        if not others.keys() & {file for origins in kept.values() for file in origins}:
+            break
+    return list(others)
 
 
 def _load_npz(path: Path) -> dict[str, np.ndarray]:
@@ -201,21 +214,31 @@ def _load_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarra
 
 
 def _pairs(
-    arrays: dict[str, np.ndarray], origin: str, shape: tuple[int, int] | None, findings: Findings
+    arrays: dict[str, np.ndarray], origin: Path, shape: tuple[int, int] | None, findings: Findings
 ) -> list[ArrayImages]:
-    """Images and labels of each split, matched by the arrays' names; raises MnistryError."""
+    """Images and labels of each split, matched by the arrays' names; raises MnistryError.
+
+    origin: the file that holds the arrays, or the folder of files with their names.
+    """
     images, labels = (_by_split(arrays, words) for words in (IMAGE_WORDS, LABEL_WORDS))
     missing = [name for split in images if split not in labels for name in [images[split][0]]]
     if not images or not labels or (missing and not set(images) & set(labels)):
         raise MnistryError(
-            f"{origin}: arrays {', '.join(arrays)}; expected images and labels under names such as x_train and "
+            f"{origin.name}: arrays {', '.join(arrays)}; expected images and labels under names such as x_train and "
             "y_train, train_images and train_labels, or X and y"
         )
     for split in images.keys() ^ labels.keys():
         name, what = (images[split][0], "labels") if split in images else (labels[split][0], "images")
         findings.note(f"{name}: without {what}; passed over")
     return [
-        _array_images(split, images[split][0], _not_planar(*images[split]), _labels(*labels[split]), shape)
+        _array_images(
+            split,
+            images[split][0],
+            (images[split][0], labels[split][0]) if origin.is_dir() else (origin.name,),
+            _not_planar(*images[split]),
+            _labels(*labels[split]),
+            shape,
+        )
         for split in images
         if split in labels
     ]
@@ -274,12 +297,17 @@ def _labels(name: str, array: np.ndarray) -> list[str]:
 
 
 def _array_images(
-    split: str, name: str, images: np.ndarray, labels: list[str], shape: tuple[int, int] | None
+    split: str,
+    name: str,
+    origins: tuple[str, ...],
+    images: np.ndarray,
+    labels: list[str],
+    shape: tuple[int, int] | None,
 ) -> ArrayImages:
     shaped = _as_images(name, images, shape)
     if len(shaped) != len(labels):
         raise MnistryError(f"{name}: {len(shaped)} images and {len(labels)} labels; expected one label per image")
-    return ArrayImages(split, name, shaped, *_scale(name, shaped), labels)
+    return ArrayImages(split, name, origins, shaped, *_scale(name, shaped), labels)
 
 
 def _as_images(name: str, array: np.ndarray, shape: tuple[int, int] | None) -> np.ndarray:

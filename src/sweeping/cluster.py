@@ -96,15 +96,16 @@ def _removed_when_left(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def remote_cluster(address: str) -> Iterator[Client]:
-    """A client of the cluster whose scheduler has the address; raises MnistryError where there is none."""
+    """A client of the cluster whose scheduler has the address, or wrote the file; raises MnistryError without one."""
     # It prints a traceback where the scheduler goes; each run says it in a line.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    place = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
     try:
-        client = Client(address, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError, ImportError) as error:
+        client = Client(**place, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError, ImportError, KeyError) as error:
         raise MnistryError(
             f"--scheduler {address}: no Dask scheduler answers ({str(error).splitlines()[0]}); expected an address "
-            "such as tcp://node1:8786"
+            "such as tcp://node1:8786, or the file that `dask scheduler --scheduler-file` writes"
         ) from None
     with client:
         yield client

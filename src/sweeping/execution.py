@@ -1,8 +1,8 @@
 """One run of a sweep, as a program: reads a job as JSON on standard input, and prints as JSON what came of it.
 
 Workers run it as `python -c <this text>`: they need Git, DVC and the project's environment, but neither the project's
-folder nor its package, so it imports the standard library alone. It goes on reading standard input. Where that ends
-before the run, the worker was killed or nobody wants the run any more: then its processes and its folder go.
+folder nor its package, so it imports nothing of it. It goes on reading standard input. Where that ends before the run,
+the worker was killed or nobody wants the run any more: then its processes and its folder go.
 """
 
 import contextlib
@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from platformdirs import user_cache_path
+
 CONFIG = """[cache]
     dir = {cache}
     type = "reflink,hardlink,copy"
@@ -27,6 +29,8 @@ CONFIG = """[cache]
     site_cache_dir = {site}
 """
 """Of DVC in a clone. Nothing of it is outside of the clone's folder but the cache; its files are linked, not copied."""
+MISSING = "Checkout failed"
+"""What DVC says where neither cache nor remote has a content, and where the remote doesn't answer."""
 GIVE_UP_SECONDS = 5
 """Within which killed processes let go of their folder."""
 
@@ -76,34 +80,97 @@ class Commands:
 
 
 def last_error(output: str) -> str:
-    """The last line of what failed: what precedes DVC's words that it did, unless that is only the stage's command."""
+    """The last line of what failed: what precedes DVC's words that it did, unless that is only the stage's command.
+
+    Of what DVC itself failed at, its last error: what follows, it says of any.
+    """
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     for i, line in enumerate(lines):
         if line.startswith("ERROR: failed to reproduce"):
             return lines[i - 1] if i and not lines[i - 1].startswith("> ") else line
-    return lines[-1] if lines else ""
+    return next((line for line in reversed(lines) if line.startswith("ERROR: ")), lines[-1] if lines else "")
 
 
 def perform(job: dict[str, Any], commands: Commands) -> float | None:
-    """Clone, run the experiment and push it; its accuracy, if the job asks for it. Raises RunError."""
+    """Clone, run the experiment and push it; its accuracy, if the job asks for it. Raises RunError.
+
+    Outputs go into the sweep's cache, or, where this host has another disk, into the DVC remote.
+    """
     dvc = (sys.executable, "-m", "dvc")
-    clone = commands.folder
-    identity = [f"--config={key}={value}" for key, value in job["identity"].items()]
-    commands.run("git", "clone", "--quiet", "--no-checkout", *identity, job["git"], str(clone))
-    commands.run("git", "checkout", "--quiet", "--detach", job["commit"])
-    site = clone / ".dvc" / "tmp" / "site"
-    text = CONFIG.format(cache=json.dumps(job["cache"], ensure_ascii=False), site=json.dumps(str(site)))
-    (clone / ".dvc" / "config.local").write_text(text, "utf-8")
+    shares_cache = is_shared(Path(job["cache"]), job)
+    check_ways(job, shares_cache)
+    clone_commit(job, commands)
+    configure_clone(commands.folder, Path(job["cache"]) if shares_cache else own_cache())
     if job["checkout"]:
-        commands.run(*dvc, "checkout", "--quiet", *job["checkout"])
+        bring_images(job, commands, "checkout" if shares_cache else "pull")
     changes = [part for override in job["overrides"] for part in ("--set-param", override)]
-    commands.run(*dvc, "exp", "run", "--name", job["name"], *changes, *job["targets"])
+    pull = [] if shares_cache else ["--pull"]
+    commands.run(*dvc, "exp", "run", *pull, "--name", job["name"], *changes, *job["targets"])
+    if not shares_cache:
+        # Before the experiment: once that is there, nobody does this run again.
+        prepared = ["--run-cache", "--with-deps"] if job["targets"] else []
+        commands.run(*dvc, "push", *prepared, *(job["targets"] or ["dvc.yaml"]))
     if not job["metrics"]:
         return None
-    accuracy = json.loads((clone / job["metrics"]).read_text("utf-8"))["accuracy"]
+    accuracy = json.loads((commands.folder / job["metrics"]).read_text("utf-8"))["accuracy"]
     commands.run(*dvc, "exp", "push", "--no-cache", "origin", job["name"])
     check_pushed(job, commands)
     return float(accuracy)
+
+
+def is_shared(folder: Path, job: dict[str, Any]) -> bool:
+    """If the folder is the sweep's own: this host may have another one of the same path."""
+    return (folder / str(job["marker"])).exists()
+
+
+def own_cache() -> Path:
+    """Where this host keeps what its runs need and make, if it shares no cache with the sweep."""
+    return user_cache_path("mnistry", appauthor=False) / "dvc"
+
+
+def check_ways(job: dict[str, Any], shares_cache: bool) -> None:
+    """Raise RunError where this host has no way to the code, or none for data and results."""
+    host, logs = socket.gethostname(), Path(job["log"]).parent
+    # The sweep's own folder, where --git names no other place, has the logs in it.
+    if logs.is_relative_to(job["git"]) and not is_shared(logs, job):
+        raise RunError(
+            f"{host} doesn't have the sweep's {job['git']}; name the repository as it is reached by --git URL"
+        )
+    if not (shares_cache or job["remote"]):
+        raise RunError(
+            f"{host} doesn't have the sweep's {job['cache']}, and HEAD names no DVC remote; `dvc remote add -d` one "
+            "and commit, or name the cache as workers reach it by --cache FOLDER"
+        )
+
+
+def clone_commit(job: dict[str, Any], commands: Commands) -> None:
+    """Clone the repository, at the sweep's commit; raises RunError."""
+    identity = [f"--config={key}={value}" for key, value in job["identity"].items()]
+    commands.run("git", "clone", "--quiet", "--no-checkout", *identity, job["git"], str(commands.folder))
+    try:
+        commands.run("git", "cat-file", "-e", f"{job['commit']}^{{commit}}")
+    except RunError:
+        raise RunError(f"{job['git']} doesn't have the commit {job['commit'][:7]}; `git push` it there") from None
+    commands.run("git", "checkout", "--quiet", "--detach", job["commit"])
+
+
+def bring_images(job: dict[str, Any], commands: Commands, way: str) -> None:
+    """Have DVC check out or pull the dataset; raises RunError."""
+    try:
+        commands.run(sys.executable, "-m", "dvc", way, *job["checkout"])
+    except RunError as error:
+        if MISSING not in str(error):
+            raise
+        names, place = " ".join(job["checkout"]), "remote" if way == "pull" else "cache"
+        remedy = f"`dvc push {names}` in a clone that has it" if way == "pull" else f"`dvc pull {names}`"
+        raise RunError(f"{names}: the DVC {place} doesn't have all of it; run {remedy}") from None
+
+
+def configure_clone(clone: Path, cache: Path) -> None:
+    """Make DVC in the clone use the cache."""
+    site = clone / ".dvc" / "tmp" / "site"
+    text = CONFIG.format(cache=json.dumps(str(cache), ensure_ascii=False), site=json.dumps(str(site)))
+    (clone / ".dvc" / "config.local").write_text(text, "utf-8")
 
 
 def check_pushed(job: dict[str, Any], commands: Commands) -> None:
@@ -124,8 +191,8 @@ def main() -> None:
     job = json.loads(sys.stdin.readline())
     folder, log = Path(job["folder"]), Path(job["log"])
     folder.mkdir(parents=True, exist_ok=True)
-    # Without a shared file system, the log's place is not here, and its text travels with the result.
-    travels = not log.parent.is_dir()
+    # Where the log's place is not here, its text travels with the result.
+    travels = not is_shared(log.parent, job)
     with (folder / "log" if travels else log).open("a+", encoding="utf-8", errors="replace") as file:
         file.write(f"{job['name']} on {socket.gethostname()}, {time.strftime('%Y-%m-%d %H:%M:%S')}, ")
         file.write(f"threads: {job['environment']['OMP_NUM_THREADS']}\n")

@@ -19,7 +19,7 @@ class Job:
     name: str = ""
     overrides: tuple[str, ...] = ()
     log: str = ""
-    """The file's path here; it is used where there is such a folder."""
+    """The file's path here; it is used where the worker has this folder."""
     checkout: tuple[str, ...] = ()
     """The .dvc files of the run's dataset."""
     targets: tuple[str, ...] = ()
@@ -29,6 +29,10 @@ class Job:
     commit: str
     cache: str
     """DVC's, as workers reach it."""
+    marker: str
+    """The file in the folder of the logs and in the cache by which workers see whether they have these, or others."""
+    remote: str
+    """DVC's default one in the commit, for workers that don't have the cache; empty where there is none."""
     metrics: str
     """The file that has the accuracy; nothing is pushed where there is none."""
     params: str

@@ -1,9 +1,11 @@
 """What a sweep needs to know of the repository: its commit, what differs from it, its experiments, its lock."""
 
+import configparser
 import fcntl
 import json
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,6 +125,30 @@ def fetch_experiments(url: str, commit: str, name: str = "*") -> None:
     """Bring the experiment, or all that are derived from the commit, from the repository at the URL."""
     pattern = f"{references(commit)}/{name}"
     git("fetch", "--quiet", url, f"{pattern}:{pattern}")
+
+
+def default_remote(commit: str) -> str:
+    """The name of DVC's default remote in the commit, as clones have it; empty where there is none."""
+    config = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        config.read_string(file_at(commit, ".dvc/config") or "")
+    except configparser.Error as error:
+        raise MnistryError(f".dvc/config: not understood ({' '.join(str(error).split())})") from None
+    return config.get("core", "remote", fallback="").strip("\"'")
+
+
+@contextmanager
+def marked(*folders: Path) -> Iterator[str]:
+    """The name of an empty file that each of the folders has meanwhile, and no other folder of the same path."""
+    name = f"sweep-{uuid.uuid4()}"
+    try:
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()
+        yield name
+    finally:
+        for folder in folders:
+            (folder / name).unlink(missing_ok=True)
 
 
 @contextmanager

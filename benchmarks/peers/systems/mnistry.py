@@ -15,15 +15,18 @@ from src.inference import predict_logits
 from src.models import build_model
 from src.params import read_params
 from src.runtime import prepare_process
+from src.start import all_imported
 from src.training import make_optimizer, make_schedule, train_epoch
 
 
 def train(session: Session, precision_name: str) -> None:
     """Train and evaluate on the CPU."""
+    all_imported()
     prepare_process()
     torch.manual_seed(session.seed)
     folder, device = session.folder, torch.device("cpu")
-    changes = {"epochs": session.epochs, "batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE, "channels": CHANNELS}
+    changes = {"epochs": session.epochs, "batch_size": BATCH_SIZE, "channels": CHANNELS}
+    changes |= {"optimizer": "adam", "learning_rate": LEARNING_RATE}
     recipe = read_params(Path("params.yaml")).models.cnn.model_copy(update=changes)
     info = load_info(folder)
     images = make_subset(*load_split(folder, "train", info), device)
