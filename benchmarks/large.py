@@ -1,4 +1,4 @@
-"""Training and evaluating more images than memory holds: `python -m benchmarks.large`; writes docs/benchmarks.md.
+"""Training on and evaluating more images than memory holds, for docs/scaling.md: `python -m benchmarks.large`.
 
 MNIST's images are repeated until they are four times the memory of a control group (cgroup), page cache included, and
 the group's processes find nothing of their file in the cache. Needs root on Linux, `data/normalized/mnist` (run
@@ -25,7 +25,7 @@ import yaml
 from torch import nn
 
 from benchmarks.memory import peak_bytes
-from benchmarks.sections import PAGE, put_section
+from benchmarks.sections import put_section
 from src.augmentation import make_augmentation
 from src.batches import load_subsets, shuffled_batches
 from src.datasets import load_info, load_split, save_files, save_info, write_split
@@ -38,13 +38,14 @@ from src.runtime import prepare_process
 from src.training import make_optimizer, train_epoch
 
 NORMALIZED = Path("data/normalized/mnist")
+PAGE, SECTION = Path("docs/scaling.md"), "large"
 LIMIT = 640 << 20
 """Bytes of memory of the control group, of which Python and torch take some 300 MB."""
 TIMES = 4
 """As many bytes of images as that, for the speed."""
-STEPS, MAPPED_STEPS = 1000, 50
+STEPS, MAPPED_STEPS = 200, 20
 """Of training that are timed: from the map, each takes long."""
-ROUNDS = 2
+ROUNDS = 3
 SIZES = (1, 8)
 IMAGES = 400_000
 """To train on, or to test on, at the first size, for the peaks of memory."""
@@ -60,14 +61,13 @@ def main() -> None:
         print(json.dumps(speed_of_training(kind, Path(folder))))
         return
     lines = [
-        "## More images than memory\n",
-        f"`python -m benchmarks.large`: {torch.get_num_threads()} thread(s), {processor_name()}, MNIST's images "
+        f"`python -m benchmarks.large`: threads {torch.get_num_threads()}, {processor_name()}, MNIST's images "
         f"repeated, in a control group of {in_words(LIMIT)} of memory, page cache included and cold at the start.\n",
         *speed_lines(),
         "",
         *memory_lines(),
     ]
-    put_section(PAGE, "large", lines)
+    put_section(PAGE, SECTION, lines)
     print("\n".join(lines))
 
 

@@ -257,7 +257,7 @@ def calibrate(model: nn.Module, validation: Subset, num_classes: int) -> Iterato
     # Of a training that was kept after its end, it may be set already.
     temperature.fill_(1)
     every = -(-len(validation) * num_classes // MOST_LOGITS)
-    some = replace(validation, indices=validation.indices[:: max(every, 1)])
+    some = replace(validation, indices=validation.indices[:: max(every, 1)].contiguous())
     logits = predict_logits(model, (images for images, _ in some.in_order(BATCH_SIZE)), len(some))
     if len(some):
         fitted = fit_temperature(logits, held_out_labels(some))
