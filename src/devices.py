@@ -39,9 +39,8 @@ def choose_precision(name: str, device: torch.device, model: nn.Module) -> torch
     """
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-    fast = _fast_in_bfloat16(device)
-    kinds = {nn.Conv2d} & fast if has_convolutions(model) else {nn.Linear} & fast if has_hidden_layers(model) else set()
-    return torch.bfloat16 if kinds else torch.float32
+    layer = nn.Conv2d if has_convolutions(model) else nn.Linear if has_hidden_layers(model) else None
+    return torch.bfloat16 if layer in _fast_in_bfloat16(device) else torch.float32
 
 
 def _fast_in_bfloat16(device: torch.device) -> set[type[nn.Module]]:

@@ -95,11 +95,10 @@ class Evaluator:
 
     def add(self, labels: np.ndarray, probabilities: np.ndarray) -> None:
         """Take in the next images: labels, int64 of shape (n,); probabilities, float64 of shape (n, K)."""
-        classes, indices = len(self.class_names), np.arange(self._done, self._done + len(labels))
+        classes, indices = range(len(self.class_names)), np.arange(self._done, self._done + len(labels))
         answers = Answers(indices, labels, probabilities.argmax(1), probabilities.max(1))
-        pairs = np.bincount(labels * classes + answers.predicted, minlength=classes**2)
-        self._confusion += pairs.reshape(classes, classes)
-        self._log_loss += float(metrics.log_loss(labels, probabilities, labels=range(classes), normalize=False))
+        self._confusion += metrics.confusion_matrix(labels, answers.predicted, labels=classes)
+        self._log_loss += float(metrics.log_loss(labels, probabilities, labels=classes, normalize=False))
         self._bins += confidence_bins(answers)
         self._shown += answers[np.isin(indices, self._chosen)]
         mistakes = self._mistakes + answers[answers.predicted != labels]
