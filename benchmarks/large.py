@@ -8,7 +8,6 @@ the group's processes find nothing of their file in the cache. Needs root on Lin
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +23,7 @@ import torch
 import yaml
 from torch import nn
 
-from benchmarks.memory import peak_bytes
+from benchmarks.memory import peak_bytes, run_measured
 from benchmarks.sections import put_section
 from src.augmentation import make_augmentation
 from src.batches import load_subsets, shuffled_batches
@@ -164,13 +163,7 @@ def run_in(group: Path | None, command: list[str], folder: Path) -> tuple[str, i
     if group:
         command = ["sh", "-c", f'echo $$ > "{group}/cgroup.procs" && exec "$@"', "sh", *command]
     environment = os.environ | {"PYTHONPATH": str(Path.cwd()), "MNISTRY_RESUME": "no"}
-    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = status
-    if status:
-        sys.exit(f"error: {' '.join(command)} failed:\n{output}")
+    output, usage = run_measured(command, folder, environment)
     return output, peak_bytes(usage)
 
 

@@ -10,6 +10,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,11 +59,24 @@ def peak_of_training(shape: tuple[int, int, int], count: int) -> int:
         outputs = ("classifier", "train.json", "history.csv", "validation.csv")
         command = [sys.executable, "-m", "stages.train", "normalized", *outputs]
         environment = os.environ | {"PYTHONPATH": str(project)}
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+        return peak_bytes(run_measured(command, Path(folder), environment)[1])
+
+
+def run_measured(
+    command: Sequence[str], folder: Path | None = None, environment: Mapping[str, str] | None = None
+) -> tuple[str, resource.struct_rusage]:
+    """What the command prints, run in the folder, and what it and its processes took.
+
+    Ends the program with what was printed where it fails.
+    """
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        output = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     if status:
-        sys.exit("error: training failed")
-    return peak_bytes(usage)
+        sys.exit(f"error: {' '.join(command)} failed:\n{output}")
+    return output, usage
 
 
 def peak_bytes(usage: resource.struct_rusage) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 PAGE = Path("docs/benchmarks.md")
 PEERS = "peers"
 FEW_IMAGES = "few images"
+PHOTOGRAPHS = "photographs"
 
 
 def put_section(page: Path, name: str, lines: Iterable[str]) -> None:

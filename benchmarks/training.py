@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import clone_of_head, output_of, timed
 from benchmarks.memory import memory_section
-from benchmarks.sections import FEW_IMAGES, PAGE, PEERS, kept_section
+from benchmarks.sections import FEW_IMAGES, PAGE, PEERS, PHOTOGRAPHS, kept_section
 from src.batches import Subset, make_subset
 from src.datasets import load_info, load_split
 from src.devices import choose_device, choose_precision, describe_device, place, processor_name
@@ -125,6 +125,7 @@ def main() -> None:
         *inference_section(params, device, rounds),
         *memory_section(),
         *kept_section(PAGE, FEW_IMAGES),
+        *kept_section(PAGE, PHOTOGRAPHS),
         *kept_section(PAGE, PEERS),
     ]
     PAGE.write_text("\n".join(page), "utf-8")

@@ -115,8 +115,9 @@ def read_session() -> Session:
 
 
 def _load(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images, uint8 of shape (N, 28, 28), and labels, int64 of shape (N,), of a normalized dataset."""
-    return np.load(folder / f"{split}_images.npy")[:, 0], np.load(folder / f"{split}_labels.npy")
+    """Images, uint8 of shape (N, H, W) or, in colour, (N, H, W, 3), and labels, int64 (N,), of a normalized dataset."""
+    images, labels = (np.load(folder / f"{split}_{what}.npy") for what in ("images", "labels"))
+    return (images[:, 0] if images.shape[1] == 1 else np.moveaxis(images, 1, -1)), labels
 
 
 def standardize(session: Session) -> tuple[np.ndarray, np.ndarray]:
