@@ -94,7 +94,7 @@ class Data:
         self, model: nn.Module, kept: np.ndarray, learned: Subset, recipe: Pretrained, seed: int
     ) -> tuple[nn.Module, Subset, Subset]:
         """What is fitted to what and judged by what; kept: which of the training images are in `learned`."""
-        from src.transfer import compute_features, standardize, start_from_weights, train_head
+        from src.transfer import compute_features, features_at_inference, standardize, start_from_weights, train_head
 
         start_from_weights(model, recipe)
         alone = recipe.trained == "head"
@@ -102,7 +102,7 @@ class Data:
             mirrored = alone and recipe.augment.flip
             self.features[True] = compute_features(model, self.train_images, mirrored, torch.float32)
             if alone:
-                self.features[False] = compute_features(model, self.test_images, False, torch.float32)
+                self.features[False] = features_at_inference(model, self.test_images, torch.float32)
         views = len(self.features[True]) // len(self.train_images)
         rows = (torch.from_numpy(kept)[:, None] * views + torch.arange(views)).flatten()
         known = self.features[True]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from src.datasets import DatasetInfo, save_info, write_split
+from src.datasets import DatasetInfo, save_files, save_info, write_split
 from src.normalization import normalization_of
 
 SIZES = {(1, 28, 28): 400_000, (3, 64, 64): 40_000}
@@ -90,6 +90,7 @@ def write_random_images(folder: Path, shape: tuple[int, int, int], count: int) -
     generator = np.random.default_rng(0)
     chunks = (generator.integers(0, 256, (1000, *shape), np.uint8) for _ in range(count // 1000))
     sha256 = {"train": write_split(folder, "train", chunks, np.arange(count) % CLASSES, shape)}
+    save_files(folder, "train", map(str, range(count)))
     normalization = normalization_of("half", (0.5,) * shape[0], (0.5,) * shape[0])
     save_info(folder, DatasetInfo(tuple(map(str, range(CLASSES))), shape, normalization, sha256))
 

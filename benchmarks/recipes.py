@@ -117,6 +117,7 @@ def draw_changes(own: Recipe, count: int) -> Iterator[dict[str, Any]]:
         change = {name: draw.choice(values) for name, values in KNOBS.items()}
         change["epochs"] = max(round(own.epochs * change["epochs"]), 1)
         change["learning_rate"] *= own.learning_rate
+        change["flip_at_inference"] = change["augment.flip"]
         yield change
 
 

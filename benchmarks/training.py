@@ -115,21 +115,26 @@ def main() -> None:
     rounds, share = (1, 0.1) if arguments.quick else (arguments.rounds, 1.0)
     with ProcessPoolExecutor(1, get_context("spawn")) as their_process:
         tutorials = tutorials_section(params, device, rounds, share, their_process)
-    page = [
+    title = [
         "# Benchmarks\n",
         f"`make bench`: {describe_device(device)}, {processor_name()}, torch {torch.__version__}; "
         f"medians of {rounds} rounds.\n",
-        *tutorials,
-        *commands_section(params),
-        *scaling_section(params, device, rounds),
-        *inference_section(params, device, rounds),
-        *memory_section(),
-        *kept_section(PAGE, FEW_IMAGES),
-        *kept_section(PAGE, PHOTOGRAPHS),
-        *kept_section(PAGE, PEERS),
     ]
+    page: list[str] = []
+    sections: list[Callable[[], list[str]]] = [
+        lambda: [*title, *tutorials],
+        lambda: commands_section(params),
+        lambda: scaling_section(params, device, rounds),
+        lambda: inference_section(params, device, rounds),
+        memory_section,
+    ]
+    for section in sections:
+        lines = section()
+        # At once: if a later section fails, the minutes that this one took aren't lost.
+        print("\n".join(lines), flush=True)
+        page += lines
+    page += [line for name in (FEW_IMAGES, PHOTOGRAPHS, PEERS) for line in kept_section(PAGE, name)]
     PAGE.write_text("\n".join(page), "utf-8")
-    print("\n".join(page))
 
 
 def params_for_mnist() -> Params:

@@ -75,4 +75,5 @@ def _maps_and_logits(layer: nn.Module, model: nn.Module, images: Tensor) -> tupl
     with torch.enable_grad():
         logits = model(images)
     hook.remove()
-    return kept[-1], logits
+    # A model that averages over mirror images makes maps of those, too, afterwards.
+    return kept[0], logits

@@ -123,6 +123,7 @@ class Recipe(Section):
     schedule: Literal["constant", "one_cycle"]
     label_smoothing: Annotated[Fraction, OrAuto()]
     augment: Augment
+    flip_at_inference: Annotated[bool, OrAuto()]
 
 
 class Linear(Recipe):

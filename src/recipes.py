@@ -173,6 +173,7 @@ def complete(model: str, recipe: RecipeT, facts: Facts) -> RecipeT:
         return values[name]
 
     augment = {name: value_of(f"augment.{name}", written) for name, written in recipe.augment}
+    values["flip_at_inference"] = augment["flip"]
     plain = {name: value_of(name, written) for name, written in recipe if name != "augment"}
     return recipe.model_copy(update=plain | {"augment": recipe.augment.model_copy(update=augment)})
 

@@ -39,7 +39,8 @@ def feature_subsets(
 ) -> tuple[Subset, Subset]:  # fmt: skip
     """The subsets with features in place of images; the head's first layer standardizes those of the training images.
 
-    mirrored: each training image is followed by its mirror image, under the same label.
+    mirrored: each training image is followed by its mirror image, under the same label. The validation images'
+    features are `features_at_inference`.
     """
     network: Any = model.get_submodule("network")
     what = f"{len(train)} training images{' and their mirror images' if mirrored else ''}"
@@ -48,7 +49,7 @@ def feature_subsets(
     log(f"computing the features of {what}, enlarged to {height}x{width}{others}")
     start = time.perf_counter()
     of_train = compute_features(model, train, mirrored, precision)
-    of_validation = compute_features(model, validation, False, precision)
+    of_validation = features_at_inference(model, validation, precision)
     log(f"{in_words(of_train.images.nbytes)} of features in {time.perf_counter() - start:.1f} s")
     standardize(network.head[0], of_train.images)
     return of_train, of_validation
@@ -73,6 +74,19 @@ def compute_features(model: nn.Module, subset: Subset, mirrored: bool, precision
         # The map keeps the file, which has no name any more.
         mapped = np.memmap(file, np.float32, "c", shape=shape) if len(subset) else np.empty(shape, np.float32)
     return Subset(torch.from_numpy(mapped).to(labels.device), labels, torch.arange(shape[0]))
+
+
+def features_at_inference(model: nn.Module, subset: Subset, precision: torch.dtype) -> Subset:
+    """The features of which the head makes the model's logits, float32 of shape (n, F), in place of the images.
+
+    Of a model that averages its logits over mirror images, they are averages, too: the head is affine.
+    """
+    flips = bool(model.flips)
+    features = compute_features(model, subset, flips, precision)
+    if not flips:
+        return features
+    averages = features.images.unflatten(0, (len(subset), 2)).mean(1)
+    return Subset(averages, features.labels[::2], torch.arange(len(subset)))
 
 
 @torch.inference_mode()

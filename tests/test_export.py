@@ -22,9 +22,9 @@ INFO = dataset_info(CLASS_NAMES, (3, 8, 9), mean=0.4, std=0.25)
 
 
 def untrained(name: str, seed: int = 0) -> Classifier:
-    """A classifier with random weights and a temperature."""
+    """A classifier with random weights and a temperature, that averages over mirror images."""
     torch.manual_seed(seed)
-    recipe = getattr(completed_params().models, name)
+    recipe = getattr(completed_params().models, name).model_copy(update={"flip_at_inference": True})
     model = build_model(name, recipe, INFO).eval()
     temperature_of(model).fill_(0.7)
     return Classifier(model, name, recipe, INFO)

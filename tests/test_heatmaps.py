@@ -28,6 +28,19 @@ def test_heatmap_of_a_small_network_by_hand(params):
     assert not found[1].any()
 
 
+def test_heatmap_is_of_the_image_itself_where_its_mirror_image_counts_too(params):
+    """Not of the mirror image, whose maps are the other way around."""
+    recipe = params.models.linear.model_copy(update={"flip_at_inference": True})
+    model = build_model("linear", recipe, dataset_info("ab", (1, 4, 4), mean=0.0, std=1.0)).eval()
+    convolution, linear = nn.Conv2d(1, 1, 1, bias=False), nn.Linear(16, 2, bias=False)
+    convolution.weight.data.fill_(1.0)
+    linear.weight.data.fill_(1.0)
+    model.network = nn.Sequential(convolution, nn.Flatten(), linear)
+    codes = np.zeros((1, 1, 4, 4), np.uint8)
+    codes[0, 0, 2, 0] = 255
+    np.testing.assert_allclose(heatmaps_of(model, codes, [0])[0], codes[0, 0] / 255)
+
+
 def heatmaps_of(model, codes, classes) -> np.ndarray:
     """Those of a model that has some."""
     found = heatmaps(model, codes, np.asarray(classes))

@@ -120,3 +120,17 @@ def test_model_takes_codes_and_leaves_them_as_they_are(params):
     assert torch.equal(model(codes), model.get_submodule("network")(normalized))
     assert torch.equal(codes, before)
     assert {"normalize.scale", "normalize.offset"} <= set(model.state_dict())
+
+
+def test_logits_are_averaged_over_mirror_images_after_training_alone(params):
+    """Where the recipe says so: an image and its mirror image then get the same ones."""
+    info = dataset_info("abc", (1, 8, 8))
+    recipe = params.models.cnn.model_copy(update={"flip_at_inference": True})
+    model = build_model("cnn", recipe, info)
+    codes = torch.randint(0, 256, (5, 1, 8, 8), dtype=torch.uint8)
+    mirrored = codes.flip(3)
+    one, other = model(codes), model(mirrored)
+    assert not torch.allclose(one, other)
+    model.eval()
+    torch.testing.assert_close(model(codes), (one + other) / 2)
+    torch.testing.assert_close(model(mirrored), (one + other) / 2)

@@ -26,7 +26,14 @@ from src.models.pretrained import Network, Standardize, enlarged
 from src.params import Params, read_params
 from src.processes import Processes
 from src.training import fit, make_optimizer, make_schedule
-from src.transfer import compute_features, feature_subsets, standardize, start_from_weights, train_head
+from src.transfer import (
+    compute_features,
+    feature_subsets,
+    features_at_inference,
+    standardize,
+    start_from_weights,
+    train_head,
+)
 from src.weights import PACKAGED, PACKAGED_FILE, load_weights
 from stages import download, normalize, train
 from tests.conftest import PROJECT, dataset_info, words_printed
@@ -247,6 +254,19 @@ def test_features_of_mirror_images_follow_those_of_their_images(recipe, codes):
     standardized = network.head[0](found.images)
     varying = expected.std(0, correction=0) > 1e-3
     torch.testing.assert_close(standardized[:, varying].mean(0), torch.zeros(int(varying.sum())), rtol=0, atol=1e-4)
+
+
+def test_head_sees_at_inference_what_the_model_sees(recipe, codes):
+    """Its logits of the features are the model's, which are averages over mirror images here."""
+    model = build_model("pretrained", small(recipe, flip_at_inference=True), dataset_info(shape=(3, 32, 32)))
+    torch.nn.init.normal_(model.get_parameter("network.head.1.weight"))
+    model.eval()
+    subset = Subset(codes, torch.tensor([3, 2, 1, 0]), torch.tensor([0, 2]))
+    found = features_at_inference(model, subset, torch.float32)
+    assert found.labels.tolist() == [3, 1]
+    with torch.inference_mode():
+        expected = model(codes[[0, 2]])
+        torch.testing.assert_close(model.get_submodule("network.head")(found.images), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_features_are_standardized():

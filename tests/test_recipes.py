@@ -119,6 +119,16 @@ def test_fewer_images_take_more_epochs(base, images, batch_size, epochs):
     assert epochs_for(base, images, batch_size) == epochs
 
 
+@pytest.mark.parametrize("content", ["characters", "objects"])
+def test_mirror_images_are_averaged_over_where_they_are_trained_on(written, content):
+    """Unless it is written otherwise."""
+    facts, recipe = Facts(1000, content), written.models.cnn
+    assert complete("cnn", recipe, facts).flip_at_inference == (content == "objects")
+    mirrored = recipe.model_copy(update={"augment": recipe.augment.model_copy(update={"flip": True})})
+    assert complete("cnn", mirrored, facts).flip_at_inference
+    assert not complete("cnn", mirrored.model_copy(update={"flip_at_inference": False}), facts).flip_at_inference
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_what_is_written_wins(written, model):
     """Whatever the rules say."""
@@ -179,6 +189,7 @@ def test_recipe_in_a_line(written):
     recipe = complete("mlp", written.models.mlp, Facts(57_000, "objects"))
     assert describe_recipe(recipe, written.models.mlp) == (
         "epochs 15 (auto), batch_size 128, optimizer adam, learning_rate 0.002 (auto), momentum 0, weight_decay 0, "
-        "schedule one_cycle, label_smoothing 0.1 (auto), hidden_sizes [1024, 512] (auto), negative_slope 0.1, "
+        "schedule one_cycle, label_smoothing 0.1 (auto), flip_at_inference false (auto), "
+        "hidden_sizes [1024, 512] (auto), negative_slope 0.1, "
         "augment.shift 0 (auto), augment.cutout 0, augment.flip false, augment.rotation 0 (auto)"
     )

@@ -2,7 +2,7 @@
 
 `python -m benchmarks.peers.photographs data/normalized/photos`. All start from EfficientNet-Lite0 with the same weights
 and train on the same images, a twentieth held out; otherwise each goes by its own defaults. Whole processes of one
-thread, one at a time, each in an environment of its own, made on demand under .venv-peers/. Takes half an hour for each
+thread, one at a time, each in an environment of its own, made on demand under .venv-peers/. Takes an hour for each
 1,000 images and seed.
 """
 

@@ -44,21 +44,43 @@ class Calibrate(nn.Module):
         return logits if self.training else logits / self.temperature
 
 
-def build_model(name: str, recipe: Recipe, dataset: DatasetInfo) -> nn.Sequential:
+class ImageClassifier(nn.Sequential):
+    """From 8-bit codes, uint8 of shape (N, C, H, W), to logits (N, K): normalization, a network, and calibration.
+
+    flips: whether it averages the network's logits over each image and its mirror image, but for training.
+    """
+
+    normalize: NormalizeCodes
+    network: nn.Module
+    calibrate: Calibrate
+
+    def __init__(self, normalization: Normalization, network: nn.Module, flips: bool = False):
+        super().__init__()
+        self.flips = flips
+        self.normalize = NormalizeCodes(normalization)
+        self.network = network
+        self.calibrate = Calibrate()
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """The logits, float32."""
+        images = self.normalize(codes)
+        logits = self.network(images)
+        if self.flips and not self.training:
+            logits = (logits + self.network(images.flip(3))) / 2
+        calibrated: Tensor = self.calibrate(logits)
+        return calibrated
+
+
+def build_model(name: str, recipe: Recipe, dataset: DatasetInfo) -> ImageClassifier:
     """The classifier `name`, freshly initialized from torch's global random state.
 
-    It maps 8-bit codes, uint8 of shape (N, C, H, W), to logits (N, K). Raises MnistryError where it can't take images
-    of the dataset's shape.
+    Raises MnistryError where it can't take images of the dataset's shape.
     """
-    model = nn.Sequential()
-    model.add_module("normalize", NormalizeCodes(dataset.normalization))
     network = build_network(name, recipe, dataset.shape, len(dataset.class_names))
     if undo := getattr(network, "undo", None):
         # It was trained elsewhere, with a normalization of its own.
         undo(dataset.normalization)
-    model.add_module("network", network)
-    model.add_module("calibrate", Calibrate())
-    return model
+    return ImageClassifier(dataset.normalization, network, recipe.flip_at_inference)
 
 
 def build_network(name: str, recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
