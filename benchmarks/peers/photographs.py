@@ -122,8 +122,9 @@ def section(results: dict[str, list[Training]], folder: Path) -> list[str]:
         "same images, enlarged to 160x160, of which a twentieth is held out. Otherwise each goes by its own defaults: "
         "fastai's `vision_learner` with `aug_transforms`, frozen (`fit_one_cycle`) or, after one frozen epoch, as a "
         "whole (`fine_tune`); what timm's training script does (SGD, cosine, `create_transform`, smoothed labels), "
-        "but in batches of 32 and with a tenth of the steps as the warm-up, for its defaults are meant for 300 epochs "
-        "of more images; ours by params.yaml's recipe.\n",
+        "but in batches of 32 and with a tenth of the steps as the warm-up; ours by params.yaml's recipe, which "
+        "was found on photographs of this kind. No peer was tuned: their defaults are meant for more images or more "
+        "epochs ([log.md](log.md)).\n",
         *table(results),
     ]
 
