@@ -80,7 +80,8 @@ def build_model(name: str, recipe: Recipe, dataset: DatasetInfo) -> ImageClassif
     if undo := getattr(network, "undo", None):
         # It was trained elsewhere, with a normalization of its own.
         undo(dataset.normalization)
-    return ImageClassifier(dataset.normalization, network, recipe.flip_at_inference)
+    # A recipe that isn't completed may say auto, which is true to Python.
+    return ImageClassifier(dataset.normalization, network, recipe.flip_at_inference is True)
 
 
 def build_network(name: str, recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
