@@ -26,7 +26,7 @@ def train(session: Session, precision_name: str) -> None:
     torch.manual_seed(session.seed)
     folder, device = session.folder, torch.device("cpu")
     changes = {"epochs": session.epochs, "batch_size": BATCH_SIZE, "channels": CHANNELS}
-    changes |= {"optimizer": "adam", "learning_rate": LEARNING_RATE}
+    changes |= {"optimizer": "adam", "learning_rate": LEARNING_RATE, "flip_at_inference": False}
     recipe = read_params(Path("params.yaml")).models.cnn.model_copy(update=changes)
     info = load_info(folder)
     images = make_subset(*load_split(folder, "train", info), device)
