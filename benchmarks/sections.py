@@ -7,6 +7,7 @@ PAGE = Path("docs/benchmarks.md")
 PEERS = "peers"
 FEW_IMAGES = "few images"
 PHOTOGRAPHS = "photographs"
+GPU = "gpu"
 
 
 def put_section(page: Path, name: str, lines: Iterable[str]) -> None:

@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import clone_of_head, output_of, timed
 from benchmarks.memory import memory_section
-from benchmarks.sections import FEW_IMAGES, PAGE, PEERS, PHOTOGRAPHS, kept_section
+from benchmarks.sections import FEW_IMAGES, GPU, PAGE, PEERS, PHOTOGRAPHS, kept_section
 from src.batches import Subset, make_subset
 from src.datasets import load_info, load_split
 from src.devices import choose_device, choose_precision, describe_device, place, processor_name
@@ -41,7 +41,7 @@ from src.inference import predict_logits
 from src.models import build_model, build_network
 from src.params import MODELS, Params, Recipe, read_params
 from src.recipes import Facts, complete
-from src.runtime import keep_freed_memory, make_deterministic
+from src.runtime import prepare_process
 from src.training import evaluate, fit, make_optimizer
 
 RAW, NORMALIZED = Path("data/raw/mnist"), Path("data/normalized/mnist")
@@ -109,8 +109,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not (RAW.exists() and NORMALIZED.exists()):
         sys.exit(f"error: {RAW} or {NORMALIZED} is missing; run `dvc exp run -S dataset=mnist` first")
-    make_deterministic()
-    keep_freed_memory()
+    prepare_process()
     params, device = params_for_mnist(), choose_device("auto")
     rounds, share = (1, 0.1) if arguments.quick else (arguments.rounds, 1.0)
     with ProcessPoolExecutor(1, get_context("spawn")) as their_process:
@@ -133,7 +132,7 @@ def main() -> None:
         # At once: if a later section fails, the minutes that this one took aren't lost.
         print("\n".join(lines), flush=True)
         page += lines
-    page += [line for name in (FEW_IMAGES, PHOTOGRAPHS, PEERS) for line in kept_section(PAGE, name)]
+    page += [line for name in (FEW_IMAGES, PHOTOGRAPHS, PEERS, GPU) for line in kept_section(PAGE, name)]
     PAGE.write_text("\n".join(page), "utf-8")
 
 
@@ -369,14 +368,18 @@ def our_training(
     device: torch.device,
     seed: int = 0,
     count: int = IMAGES,
+    precision: torch.dtype | None = None,
 ) -> tuple[float, float]:
-    """Seconds of training on so many images, repeated where there are fewer, and the test accuracy reached."""
+    """Seconds of training on so many images, repeated where there are fewer, and the test accuracy reached.
+
+    precision: that of `auto` where none is given.
+    """
     images = load_images(device, "train")
     train = replace(images, indices=torch.arange(count) % len(images))
     torch.manual_seed(seed)
     network = place(build_model(model, recipe, load_info(NORMALIZED)), device)
     nothing = replace(images, indices=images.indices[:0])
-    generator, precision = torch.Generator().manual_seed(seed), choose_precision("auto", device, network)
+    generator, precision = torch.Generator().manual_seed(seed), precision or choose_precision("auto", device, network)
     epochs = fit(network, train, nothing, recipe, generator=generator, precision=precision)
     seconds = timed(lambda: list(epochs))
     return seconds, evaluate(network, load_images(device, "test")).accuracy
@@ -425,7 +428,7 @@ def best(rates: dict[str, float]) -> tuple[str, float]:
 def products(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[float, Callable[[], object]]]:
     """For each way to multiply matrices, the operations that it takes and a function that does it."""
     ways: dict[str, tuple[float, Callable[[], object]]] = {}
-    for size in (256, 512, 1024, 2048):
+    for size in (256, 512, 1024, 2048) if device.type == "cpu" else (2048, 4096, 8192):
         a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
         for name, (left, right) in {"A·B": (a, b), "A·Bᵀ": (a, b.T), "Aᵀ·B": (a.T, b)}.items():
             ways[f"{name} of {size}x{size}"] = (2 * size**3, partial(finish_product, left, right))

@@ -85,7 +85,9 @@ def predict_into(classifier: "Classifier", arguments: argparse.Namespace) -> int
     """Write a line per image to the file that --output names, and say how many there are; the exit status."""
     from src.bulk import classify_into
     from src.devices import choose_device, place
+    from src.runtime import prepare_process
 
+    prepare_process()
     place(classifier.model, choose_device("auto"))
     options = [arguments.files, arguments.part, arguments.top, arguments.invert]
     key = hashlib.sha256(arguments.classifier.read_bytes() + json.dumps(options).encode()).hexdigest()[:16]

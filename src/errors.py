@@ -16,6 +16,8 @@ OUT_OF_MEMORY = ("can't allocate memory", "Cannot allocate memory", "out of memo
 """What torch and the system's loader say when memory runs out."""
 ASKED = re.compile(r"tried to allocate (\d+) bytes|(?:Unable|Tried) to allocate ([\d.]+ \w+)")
 """How much was asked for, as torch and numpy say it."""
+FREE_THERE = re.compile(r"of which ([\d.]+ \w+) is free")
+"""How much is free on an accelerator, as torch says it."""
 MORE_MEMORY = "close other programs, raise the limit, or make the work smaller: its batches, its images or its model"
 
 LONGEST_LINE = 1200
@@ -117,9 +119,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _describe_memory(error: BaseException) -> str:
-    asked, free = ASKED.search(str(error)), free_memory()
+    asked, there, here = ASKED.search(str(error)), FREE_THERE.search(str(error)), free_memory()
     parts = [f"{in_words(int(asked[1])) if asked[1] else asked[2]} was asked for at once"] if asked else []
-    parts += [f"{in_words(free)} is free"] if free is not None else []
+    if there:
+        parts.append(f"{there[1]} is free on the accelerator")
+    elif here is not None:
+        parts.append(f"{in_words(here)} is free")
     return f"not enough memory: {', and '.join(parts) or 'it is all in use'}; {MORE_MEMORY}"
 
 

@@ -13,6 +13,7 @@ from torch.utils import deterministic
 def prepare_process() -> None:
     """All that a process which trains or evaluates sets up before its work."""
     make_deterministic()
+    keep_float32()
     keep_freed_memory()
 
 
@@ -24,6 +25,14 @@ def make_deterministic() -> None:
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # missing in its stubs
     # Without it, CUDA's matrix products refuse to run under deterministic algorithms.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def keep_float32() -> None:
+    """Make CUDA's convolutions of float32 numbers be of these numbers.
+
+    By default, cuDNN rounds them to ten bits after the point (TensorFloat-32); matrix products are left as they are.
+    """
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def keep_freed_memory() -> None:

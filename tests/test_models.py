@@ -136,7 +136,8 @@ def test_logits_are_averaged_over_mirror_images_after_training_alone(params):
     torch.testing.assert_close(model(mirrored), (one + other) / 2)
 
 
-def test_mirror_images_do_not_count_where_the_recipe_is_left_open(params):
-    """A benchmark's may say auto, a string, which is no yes: MNIST's accuracy was 91 % by it."""
+def test_recipe_that_is_left_open_is_refused(params):
+    """Auto is a string, which would count as a yes: MNIST's accuracy was 91 % by it."""
     recipe = params.models.cnn.model_copy(update={"flip_at_inference": "auto"})
-    assert not build_model("cnn", recipe, dataset_info("abc", (1, 8, 8))).flips
+    with pytest.raises(ValueError, match="complete the recipe first"):
+        build_model("cnn", recipe, dataset_info("abc", (1, 8, 8)))

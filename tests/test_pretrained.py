@@ -22,7 +22,7 @@ from src.batches import Subset
 from src.checkpoints import METADATA_KEY, load_classifier
 from src.errors import MnistryError
 from src.models import build_model
-from src.models.pretrained import Network, Standardize, enlarged
+from src.models.pretrained import Network, Standardize, _quarters, enlarged
 from src.params import Params, read_params
 from src.processes import Processes
 from src.training import fit, make_optimizer, make_schedule
@@ -153,6 +153,14 @@ def test_head_sees_the_last_maps_in_quarters(recipe):
     maps = network.backbone.forward_intermediates(network._enlarged(images), indices=1)[1][0]
     assert maps.shape == (1, 96, 2, 2)
     torch.testing.assert_close(network.features(images)[:, 192 : 192 + 4 * 96], maps.flatten(1))
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (2, 3), (7, 4), (5, 7)])
+def test_quarters_are_those_of_adaptive_pooling(sides):
+    """The row and the column in the middle of an odd number belong to both halves."""
+    maps = torch.rand(2, 3, *sides)
+    expected = torch.nn.functional.adaptive_avg_pool2d(maps, 2).flatten(1)
+    torch.testing.assert_close(_quarters(maps), expected)
 
 
 @pytest.mark.parametrize("size", [1, 16, 17, 40])

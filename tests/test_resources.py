@@ -68,6 +68,19 @@ def test_memory_that_runs_out_is_said_with_what_is_free(allocate, asked):
     assert "is free; close other programs, raise the limit" in line
 
 
+def test_what_is_free_on_an_accelerator_is_said_where_that_ran_out():
+    """Not what the machine's own memory has left."""
+    message = (
+        "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.18 GiB of which 12.34 GiB "
+        "is free. Including non-PyTorch memory, this process has 66.84 GiB memory in use."
+    )
+    line = describe_error(torch.OutOfMemoryError(message))
+    assert line is not None
+    assert line.startswith(
+        "not enough memory: 20.00 GiB was asked for at once, and 12.34 GiB is free on the accelerator;"
+    )
+
+
 def test_faults_of_ours_keep_their_traceback():
     """Also where torch raises the same class."""
     assert describe_error(RuntimeError("shapes differ")) is None

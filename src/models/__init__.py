@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from src.datasets import DatasetInfo
 from src.normalization import Normalization
-from src.params import Recipe
+from src.params import Recipe, is_auto
 
 
 class NormalizeCodes(nn.Module):
@@ -74,14 +74,15 @@ class ImageClassifier(nn.Sequential):
 def build_model(name: str, recipe: Recipe, dataset: DatasetInfo) -> ImageClassifier:
     """The classifier `name`, freshly initialized from torch's global random state.
 
-    Raises MnistryError where it can't take images of the dataset's shape.
+    recipe: completed; auto is a fault. Raises MnistryError where it can't take images of the dataset's shape.
     """
+    if is_auto(recipe.flip_at_inference):
+        raise ValueError("flip_at_inference is still auto, which is true to Python; complete the recipe first")
     network = build_network(name, recipe, dataset.shape, len(dataset.class_names))
     if undo := getattr(network, "undo", None):
         # It was trained elsewhere, with a normalization of its own.
         undo(dataset.normalization)
-    # A recipe that isn't completed may say auto, which is true to Python.
-    return ImageClassifier(dataset.normalization, network, recipe.flip_at_inference is True)
+    return ImageClassifier(dataset.normalization, network, recipe.flip_at_inference)
 
 
 def build_network(name: str, recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> nn.Module:

@@ -133,8 +133,16 @@ class Network(nn.Module):
         final, maps = self.backbone.forward_intermediates(images, indices=2)
         # Some backbones' last maps are their last stage's.
         pooled = [each.mean((2, 3)) for each in maps if each is not final]
-        quarters = F.adaptive_avg_pool2d(maps[-1], 2).flatten(1)
-        return torch.cat([*pooled, quarters, self.backbone.forward_head(final, pre_logits=True)], 1)
+        return torch.cat([*pooled, _quarters(maps[-1]), self.backbone.forward_head(final, pre_logits=True)], 1)
+
+
+def _quarters(maps: Tensor) -> Tensor:
+    """Maps of shape (N, C, H, W) to their means in each quarter of the image, (N, 4 C); a middle row is in both halves.
+
+    What `adaptive_avg_pool2d` computes; that has no deterministic gradient on CUDA.
+    """
+    rows, columns = ((slice((size + 1) // 2), slice(size // 2, None)) for size in maps.shape[2:])
+    return torch.stack([maps[:, :, i, j].mean((2, 3)) for i in rows for j in columns], 2).flatten(1)
 
 
 def build(recipe: Pretrained, shape: tuple[int, int, int], num_classes: int) -> Network:
