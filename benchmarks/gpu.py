@@ -55,7 +55,7 @@ def main() -> None:
     params = params_for_mnist()
     sections: list[Callable[[], list[str]]] = [
         lambda: recipes_section(arguments.datasets, arguments.models, device),
-        lambda: precision_section(params, device),
+        lambda: precision_section(params, device, arguments.rounds),
         partial(training_sections, params, device, arguments.rounds),
     ]
     lines: list[str] = []
@@ -113,18 +113,18 @@ def recipe_row(dataset: str, model: str) -> str:
     )
 
 
-def precision_section(params: Params, device: torch.device) -> list[str]:
+def precision_section(params: Params, device: torch.device, rounds: int) -> list[str]:
     """Seconds of training and accuracy in either precision."""
     lines = [
         "\n### Precision\n",
-        "MNIST, the recipes of params.yaml without augmentation, training alone, medians of three seeds:\n",
+        f"MNIST, the recipes of params.yaml without augmentation, training alone, seeds: {rounds}, medians:\n",
         "| model | float32, s | bfloat16, s | times faster | float32, % | bfloat16, % |",
         "|---|---|---|---|---|---|",
     ]
     for model in ("mlp", "cnn", "resnet"):
         recipe, cells = getattr(params.models, model), []
         for precision in (torch.float32, torch.bfloat16):
-            runs = [our_training(model, recipe, device, seed, precision=precision) for seed in range(3)]
+            runs = [our_training(model, recipe, device, seed, precision=precision) for seed in range(rounds)]
             cells.append((median(run[0] for run in runs), 100 * median(run[1] for run in runs)))
         (slow, exact), (fast, rounded) = cells
         lines.append(f"| {model} | {slow:.2f} | {fast:.2f} | {slow / fast:.2f} | {exact:.2f} | {rounded:.2f} |")
