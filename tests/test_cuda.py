@@ -83,7 +83,7 @@ def assert_same_bits(found: dict[str, Tensor], expected: dict[str, Tensor]) -> N
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_comes_out_the_same_to_the_last_bit(params, name, precision):
-    """Trained twice from one seed; from another one, it comes out different."""
+    """Trained twice from one seed."""
     recipe = recipe_of(params, name)
     first = trained(name, recipe, precision)
     assert_same_bits(trained(name, recipe, precision), first)
