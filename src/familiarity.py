@@ -1,7 +1,8 @@
 """Whether images look like those that a classifier was trained on, whatever it says they are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from math import prod
 
 import numpy as np
 
@@ -13,6 +14,8 @@ FAMILIAR = 0.99
 """Share of the training images that are within the limit of another one."""
 CHUNK = 500
 """Images that are compared with all references at a time."""
+VALUES = 1 << 22
+"""Of images, whose statistics are computed at a time: some 100 MB."""
 FLOOR = 0.01
 """Smallest standard deviation of a statistic: what hardly varies in the training images may vary a little."""
 
@@ -43,15 +46,15 @@ class Familiarity:
         return beyond
 
 
-def fit_familiarity(codes: np.ndarray) -> Familiarity | None:
+def fit_familiarity(batches: Iterable[np.ndarray]) -> Familiarity | None:
     """The familiarity of training images, or None where there are too few.
 
-    codes: uint8, shape (N, C, H, W), of which `choose_references` chooses. A hundredth of the images is further than
-    the limit from all the others.
+    batches: codes of the images that `choose_references` chooses, uint8 of shape (n, C, H, W), one batch at least. A
+    hundredth of the images is further than the limit from all the others.
     """
-    if len(codes) < FEWEST:
+    statistics = np.concatenate([image_statistics(codes) for codes in batches])
+    if len(statistics) < FEWEST:
         return None
-    statistics = image_statistics(codes)
     centre = statistics.mean(0)
     covariance = np.cov(statistics.astype(np.float64).T) + FLOOR**2 * np.eye(len(centre))
     whitening = np.linalg.cholesky(np.linalg.inv(covariance)).astype(np.float32)
@@ -72,6 +75,11 @@ def image_statistics(codes: np.ndarray) -> np.ndarray:
     step, and the mean squared change of steps along rows and columns, as logarithms; and the colourfulness.
     codes: uint8, shape (N, C, H, W).
     """
+    at_once = max(VALUES // prod(codes.shape[1:]), 1)
+    return np.concatenate([_statistics(codes[begin : begin + at_once]) for begin in range(0, len(codes), at_once)])
+
+
+def _statistics(codes: np.ndarray) -> np.ndarray:
     # Steps and their changes take three pixels.
     missing = [max(3 - side, 0) for side in codes.shape[2:]]
     codes = np.pad(codes, ((0, 0), (0, 0), (0, missing[0]), (0, missing[1])), mode="edge")

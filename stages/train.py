@@ -243,8 +243,7 @@ def held_out_from(dataset: DatasetInfo, options: Train) -> str:
 def familiarity_of(train: Subset) -> Familiarity | None:
     """What the training images look like; None where there are too few to say."""
     chosen = train.indices[torch.from_numpy(choose_references(len(train)))]
-    images, _ = next(train.gather(chosen, len(chosen)))
-    return fit_familiarity(images.cpu().numpy())
+    return fit_familiarity(images.cpu().numpy() for images, _ in train.gather(chosen, BATCH_SIZE))
 
 
 def calibrate(model: nn.Module, validation: Subset, num_classes: int) -> Iterator[np.ndarray]:

@@ -394,7 +394,7 @@ def mnist_classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     torch.set_num_threads(1)
     deque(fit(model, subset, nothing, recipe, generator=torch.Generator().manual_seed(0)), maxlen=0)
     torch.set_num_threads(threads)
-    familiarity = fit_familiarity(images[choose_references(len(images))])
+    familiarity = fit_familiarity([images[choose_references(len(images))]])
     return Classifier(model.eval(), "cnn", recipe, info, familiarity)
 
 

@@ -22,7 +22,7 @@ def smooth(count: int, channels: int, seed: int) -> np.ndarray:
 
 def fitted(images: np.ndarray) -> Familiarity:
     """The familiarity of images that are enough."""
-    familiarity = fit_familiarity(images)
+    familiarity = fit_familiarity([images])
     assert familiarity is not None
     return familiarity
 
@@ -49,8 +49,19 @@ def test_the_limit_is_set_by_the_training_images():
 
 def test_nothing_is_said_of_few_training_images():
     """A hundredth of them is less than one."""
-    assert fit_familiarity(smooth(FEWEST - 1, 1, seed=0)) is None
-    assert fit_familiarity(smooth(FEWEST, 1, seed=0)) is not None
+    assert fit_familiarity([smooth(FEWEST - 1, 1, seed=0)]) is None
+    assert fit_familiarity([smooth(FEWEST, 1, seed=0)]) is not None
+
+
+def test_images_in_pieces_have_the_statistics_that_they_have_at_once(monkeypatch):
+    """To the last bit, whatever the size of batches and of pieces."""
+    images = smooth(300, 3, seed=0)
+    at_once, familiarity = image_statistics(images), fitted(images)
+    monkeypatch.setattr("src.familiarity.VALUES", 7 * 3 * 8 * 8)
+    assert np.array_equal(image_statistics(images), at_once)
+    in_batches = fit_familiarity(images[begin : begin + 64] for begin in range(0, 300, 64))
+    assert in_batches is not None
+    assert np.array_equal(in_batches.references, familiarity.references)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 5), (1, 2, 2)])

@@ -114,7 +114,7 @@ def test_an_image_unlike_the_training_images_is_warned_of(tmp_path, monkeypatch,
     """With a line, and in JSON; one like them is not."""
     pixels = np.random.default_rng(0).integers(0, 50, (300, *SHAPE), np.uint8)
     path = tmp_path / "classifier.safetensors"
-    save_classifier(path, replace(dark_or_light(), familiarity=fit_familiarity(pixels)))
+    save_classifier(path, replace(dark_or_light(), familiarity=fit_familiarity([pixels])))
     Image.fromarray(pixels[0, 0]).save(tmp_path / "alike.png")
     other = grey(tmp_path / "other.png", 100)
     run(monkeypatch, "--classifier", str(path), "--json", other, str(tmp_path / "alike.png"))
