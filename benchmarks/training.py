@@ -96,7 +96,7 @@ EXAMPLE_EPOCHS, EXAMPLE_ACCURACY = 14, 0.9918
 EXAMPLE_SHARE = 0.2
 """Of an epoch of PyTorch's example is measured: it takes nearly a minute."""
 EXAMPLE_SOONEST = PLAIN | {
-    "epochs": 1, "batch_size": 64, "optimizer": "muon", "learning_rate": 0.01, "label_smoothing": 0.1,
+    "epochs": 1, "batch_size": 128, "optimizer": "muon", "learning_rate": 0.01, "label_smoothing": 0.1,
     "channels": (16, 32, 64),
 }  # fmt: skip
 
