@@ -59,12 +59,12 @@ report: environment ## Draw all charts and figures on one page that needs no net
 
 plots: report
 
-# One thread for each process of the tests, so that they don't wait for each other's. Tests expect the processor to be
-# chosen, but for those of CUDA: they have the GPU for themselves, where there is one.
+# One thread for each process of the tests, so that they don't wait for each other's. All tests but those of CUDA expect
+# the CPU; those of CUDA run first, alone on the GPU.
 test: environment ## Run the tests, on up to four processors
-	$(BIN)/pytest -rs tests/test_cuda.py
+	@status=0; $(BIN)/pytest -rs tests/test_cuda.py || status=$$?; \
 	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist worksteal \
-		--ignore tests/test_cuda.py
+		--ignore tests/test_cuda.py && exit $$status
 
 fuzz: environment ## Read 11,000 damaged and malicious files of every kind, or as many as FUZZ says: make fuzz FUZZ=50000
 	$(BIN)/python -m tests.fuzz $(FUZZ)

@@ -21,7 +21,7 @@ from benchmarks.recipes import changed
 from src.augmentation import make_augmentation
 from src.batches import Subset, make_subset
 from src.datasets import DatasetInfo, load_info, load_split
-from src.devices import choose_device, choose_precision, place
+from src.devices import choose_precision, place
 from src.models import build_model
 from src.params import Pretrained, Recipe, read_params
 from src.recipes import Facts, complete
@@ -29,6 +29,7 @@ from src.runtime import prepare_process
 from src.splits import stratified_split
 from src.training import evaluate, fit
 
+CPU = torch.device("cpu")
 DRAW = np.random.default_rng
 
 
@@ -62,32 +63,30 @@ class Data:
 
     def __init__(self, folder: Path, count: int | None, test_count: int | None):
         self.info: DatasetInfo = load_info(folder)
-        self.device = choose_device("auto")
         images, labels = load_split(folder, "train", self.info)
         indices = np.arange(len(labels))
         if count and count < len(indices):
             _, indices = stratified_split(labels, count / len(indices), DRAW(0), self.info.class_names)
-        self.train_images = make_subset(images, labels, self.device, indices)
+        self.train_images = make_subset(images, labels, CPU, indices)
         images, labels = load_split(folder, "test", self.info)
-        chosen = np.sort(DRAW(0).permutation(len(labels))[:test_count])
-        self.test_images = make_subset(images, labels, self.device, chosen)
+        self.test_images = make_subset(images, labels, CPU, np.sort(DRAW(0).permutation(len(labels))[:test_count]))
         self.features: dict[bool, Subset] = {}
 
     def train(self, name: str, written: Recipe, seed: int) -> float:
         """The accuracy on the test images, in percent, of the model `name`."""
         torch.manual_seed(seed)
         train = self.train_images
-        labels = train.labels.cpu()[train.indices].numpy()
+        labels = train.labels[train.indices].numpy()
         held_out = read_params().train.validation_fraction
         kept, _ = stratified_split(labels, held_out, DRAW(seed), self.info.class_names)
         recipe = complete(name, written, Facts.of(self.info, len(kept)))
-        model = place(build_model(name, recipe, self.info), self.device)
+        model = place(build_model(name, recipe, self.info), CPU)
         learner, learned, test = model, replace(train, indices=train.indices[kept]), self.test_images
         if isinstance(recipe, Pretrained):
             learner, learned, test = self.pretrained_learner(model, kept, learned, recipe, seed)
-        augment = make_augmentation(recipe.augment, seed, self.device) if learner is model else None
+        augment = make_augmentation(recipe.augment, seed, CPU) if learner is model else None
         nothing, generator = replace(learned, indices=learned.indices[:0]), torch.Generator().manual_seed(seed)
-        precision = choose_precision("auto", self.device, model)
+        precision = choose_precision("auto", CPU, model)
         deque(fit(learner, learned, nothing, recipe, generator=generator, augment=augment, precision=precision), 0)
         return evaluate(learner, test).accuracy * 100
 

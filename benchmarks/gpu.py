@@ -26,6 +26,8 @@ from benchmarks.memory import run_measured
 from benchmarks.sections import GPU, PAGE, put_section
 from benchmarks.training import (
     FROM_SCRATCH,
+    NORMALIZED,
+    RAW,
     inference_section,
     our_training,
     params_for_mnist,
@@ -33,7 +35,7 @@ from benchmarks.training import (
     tutorials_section,
 )
 from src.devices import choose_device, describe_device, processor_name
-from src.params import Params
+from src.params import Params, read_params
 from src.runtime import prepare_process
 
 DATASETS = ("digits", "mnist", "fashion_mnist")
@@ -48,9 +50,13 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=FROM_SCRATCH, help="that are trained on each (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="alternations of the two sides (%(default)s)")
     arguments = parser.parse_args()
-    device = choose_device("auto")
+    device = choose_device(read_params().device)
     if device.type != "cuda":
-        sys.exit(f"error: a GPU for CUDA is needed, and torch finds {describe_device(device)}")
+        sys.exit(f"error: a GPU for CUDA is needed, and params.yaml's device is {describe_device(device)}")
+    folders = [RAW, NORMALIZED, *(Path("data/normalized", name) for name in arguments.datasets)]
+    for folder in folders:
+        if not folder.exists():
+            sys.exit(f"error: {folder} is missing; run `dvc exp run -S dataset={folder.name}` first")
     prepare_process()
     params = params_for_mnist()
     sections: list[Callable[[], list[str]]] = [
@@ -89,7 +95,7 @@ def recipe_row(dataset: str, model: str) -> str:
     params = yaml.safe_load((project / "params.yaml").read_text("utf-8")) | {"dataset": dataset, "model": model}
     normalized, environment = project / "data/normalized" / dataset, os.environ | {"PYTHONPATH": str(project)}
     environment |= {"MNISTRY_RESUME": "no"}
-    written, seconds = [], []
+    written = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "params.yaml").write_text(yaml.safe_dump(params))
@@ -98,7 +104,7 @@ def recipe_row(dataset: str, model: str) -> str:
         for _ in range(2):
             start = time.perf_counter()
             log, _ = run_measured(command, folder, environment)
-            seconds.append(time.perf_counter() - start)
+            seconds = time.perf_counter() - start
             written.append([(folder / name).read_bytes() for name in outputs])
         if written[0] != written[1]:
             sys.exit(f"error: {model} on {dataset}: the second training came out different")
@@ -108,7 +114,7 @@ def recipe_row(dataset: str, model: str) -> str:
         epochs = json.loads((folder / "train.json").read_text())["epochs"]
     per_epoch = float(log.rpartition(" s per epoch")[0].rpartition(" ")[2])
     return (
-        f"| {dataset} | {model} | {epochs} | {100 * accuracy:.2f} | {min(seconds):.1f} | {per_epoch * epochs:.1f} "
+        f"| {dataset} | {model} | {epochs} | {100 * accuracy:.2f} | {seconds:.1f} | {per_epoch * epochs:.1f} "
         f"| {taken:.1f} |"
     )
 

@@ -14,7 +14,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -32,6 +32,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import clone_of_head, output_of, timed
+from benchmarks.memory import run_measured
 from benchmarks.sections import FEW_IMAGES, GPU, PAGE, PEERS, PHOTOGRAPHS, kept_section
 from src.batches import Subset, make_subset
 from src.datasets import load_info, load_split
@@ -125,8 +126,8 @@ def main() -> None:
         lambda: commands_section(params),
         lambda: scaling_section(params, device, rounds),
         lambda: inference_section(params, device, rounds),
-        # In a process of its own: Linux counts the memory of a parent for its child's.
-        lambda: output_of(sys.executable, "-m", "benchmarks.memory").splitlines(),
+        # In a process of its own: Linux counts a parent's peak memory as its child's.
+        lambda: run_measured([sys.executable, "-m", "benchmarks.memory"])[0].splitlines(),
     ]
     for section in sections:
         lines = section()
@@ -293,11 +294,18 @@ def inference_section(params: Params, device: torch.device, rounds: int) -> list
     for model in FROM_SCRATCH:
         network = place(build_model(model, getattr(params.models, model), load_info(NORMALIZED)), device)
         batches = images.split(batch_size)
-        predict_logits(network, batches, len(images))
-        seconds = median(timed(partial(predict_logits, network, batches, len(images))) for _ in range(rounds))
+        # The first one warms up.
+        seconds = median([timed(partial(predict, network, batches, len(images))) for _ in range(rounds + 1)][1:])
         lines.append(f"| {model} | {len(images) / seconds:,.0f} |")
+    if device.type != "cpu":
+        return lines
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 10 if sys.platform == "linux" else 1 << 20)
     return [*lines, f"\nPeak memory of this benchmark, 600,000 images resident: {peak:,.0f} MiB.\n"]
+
+
+def predict(network: nn.Module, batches: Iterable[Tensor], count: int) -> Tensor:
+    """The logits on the CPU, for which an accelerator has to finish its work."""
+    return predict_logits(network, batches, count).cpu()
 
 
 def tutorial_epoch(model: str, recipe: Recipe, device: torch.device, share: float) -> float:
@@ -413,10 +421,11 @@ def measure_peak(device: torch.device, dtype: torch.dtype) -> tuple[str, float]:
     ways = {**products(device, dtype), "a convolution": convolution(device, dtype)}
     threads = torch.get_num_threads()
     rates = {}
-    for count in sorted({1, threads}):
+    for count in sorted({1, threads}) if device.type == "cpu" else [threads]:
         torch.set_num_threads(count)
         for way, (operations, work) in ways.items():
-            rates[f"{way}, threads: {count}"] = operations / min(timed(work) for _ in range(10))
+            name = f"{way}, threads: {count}" if device.type == "cpu" else way
+            rates[name] = operations / min(timed(work) for _ in range(10))
     torch.set_num_threads(threads)
     return best(rates)
 

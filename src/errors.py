@@ -12,8 +12,10 @@ from types import TracebackType
 
 from src.resources import free_memory, in_words
 
-OUT_OF_MEMORY = ("can't allocate memory", "Cannot allocate memory", "out of memory", "failed to map segment")
-"""What torch and the system's loader say when memory runs out."""
+OUT_OF_MEMORY = (
+    "can't allocate memory", "Cannot allocate memory", "out of memory", "failed to map segment", "STATUS_ALLOC_FAILED"
+)  # fmt: skip
+"""What torch, CUDA's libraries and the system's loader say when memory runs out."""
 ASKED = re.compile(r"tried to allocate (\d+) bytes|(?:Unable|Tried) to allocate ([\d.]+ \w+)")
 """How much was asked for, as torch and numpy say it."""
 FREE_THERE = re.compile(r"of which ([\d.]+ \w+) is free")
@@ -123,7 +125,7 @@ def _describe_memory(error: BaseException) -> str:
     parts = [f"{in_words(int(asked[1])) if asked[1] else asked[2]} was asked for at once"] if asked else []
     if there:
         parts.append(f"{there[1]} is free on the accelerator")
-    elif here is not None:
+    elif here is not None and not any(word in str(error) for word in ("CUDA", "CUBLAS", "CUDNN")):
         parts.append(f"{in_words(here)} is free")
     return f"not enough memory: {', and '.join(parts) or 'it is all in use'}; {MORE_MEMORY}"
 

@@ -15,7 +15,7 @@ FAMILIAR = 0.99
 CHUNK = 500
 """Images that are compared with all references at a time."""
 VALUES = 1 << 22
-"""Of images, whose statistics are computed at a time: some 100 MB."""
+"""Pixel values whose statistics are computed at a time, in some 100 MB; those of one image at least."""
 FLOOR = 0.01
 """Smallest standard deviation of a statistic: what hardly varies in the training images may vary a little."""
 
@@ -76,7 +76,9 @@ def image_statistics(codes: np.ndarray) -> np.ndarray:
     codes: uint8, shape (N, C, H, W).
     """
     at_once = max(VALUES // prod(codes.shape[1:]), 1)
-    return np.concatenate([_statistics(codes[begin : begin + at_once]) for begin in range(0, len(codes), at_once)])
+    return np.concatenate(
+        [_statistics(codes[begin : begin + at_once]) for begin in range(0, max(len(codes), 1), at_once)]
+    )
 
 
 def _statistics(codes: np.ndarray) -> np.ndarray:

@@ -28,9 +28,9 @@ def make_deterministic() -> None:
 
 
 def keep_float32() -> None:
-    """Make CUDA's convolutions of float32 numbers be of these numbers.
+    """Make CUDA compute float32 convolutions in float32.
 
-    By default, cuDNN rounds them to ten bits after the point (TensorFloat-32); matrix products are left as they are.
+    By default, cuDNN rounds their factors to ten bits after the point (TensorFloat-32); matrix products are exact.
     """
     torch.backends.cudnn.allow_tf32 = False
 

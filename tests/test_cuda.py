@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from src.augmentation import make_augmentation
-from src.batches import Subset, make_subset
+from src.batches import Subset, make_subset, shuffled_batches
 from src.devices import place
 from src.errors import describe_error
 from src.heatmaps import heatmaps
@@ -129,22 +129,25 @@ def test_features_are_those_of_the_processor(params):
     torch.testing.assert_close(features[1], features[0], rtol=0, atol=1e-4 * float(features[0].abs().max()))
 
 
-@pytest.mark.parametrize("name", ["cnn", "resnet", "pretrained"])
-def test_heat_maps_are_those_of_the_processor(params, name):
-    """Up to rounding; each has its highest value, 1."""
+@pytest.mark.parametrize(("name", "changes"), [("cnn", {}), ("resnet", {}), ("pretrained", {"image_size": 96})])
+def test_heat_maps_are_those_of_the_processor(params, name, changes):
+    """Up to rounding, and none is of one colour."""
     torch.manual_seed(0)
-    model, classes = build_model(name, recipe_of(params, name), INFO).eval(), np.arange(8) % 10
+    model, classes = build_model(name, recipe_of(params, name, **changes), INFO).eval(), np.arange(8) % 10
     nn.init.normal_(next(each for each in reversed(list(model.parameters())) if each.dim() == 2), std=0.1)
     expected = heatmaps(model, images(8), classes)
     found = heatmaps(place(model, CUDA), images(8), classes)
     assert expected is not None
     assert found is not None
+    assert (expected.std((1, 2)) > 0.01).any()
     assert float(np.abs(found - expected).mean()) < 0.01
 
 
-def test_images_in_blocks_are_the_resident_ones(tmp_path):
-    """Read from their file, pinned and copied while the GPU computes, for the same batches in the same order."""
-    codes, labels = images(300), np.arange(300) % 10
+def test_images_in_blocks_are_the_resident_ones(tmp_path, monkeypatch):
+    """Read from their file in many groups, pinned and copied while the GPU computes: in order, and shuffled."""
+    for name, images_each in (("BLOCK_BYTES", 4), ("GROUP_BYTES", 40), ("ORDER_BYTES", 40)):
+        monkeypatch.setattr(f"src.blocks.{name}", images_each * math.prod(INFO.shape))
+    codes, labels = images(300), np.arange(300)
     np.save(tmp_path / "images.npy", codes)
     mapped = np.load(tmp_path / "images.npy", mmap_mode="c")
     stored = make_subset(mapped, labels, CUDA, stored=True)
@@ -153,6 +156,12 @@ def test_images_in_blocks_are_the_resident_ones(tmp_path):
     assert all(each.device.type == "cuda" for each, _ in batches)
     assert np.array_equal(torch.cat([each.cpu() for each, _ in batches]).numpy(), codes)
     assert torch.cat([each.cpu() for _, each in batches]).tolist() == labels.tolist()
+    found = []
+    for pixels, numbers in shuffled_batches(stored, 64, torch.Generator().manual_seed(0)):
+        assert np.array_equal(pixels.cpu().numpy(), codes[numbers.cpu().numpy()])
+        found += numbers.tolist()
+    assert len(set(found)) == 256
+    assert found != sorted(found)
 
 
 def test_memory_that_runs_out_is_said_with_what_is_free_there():

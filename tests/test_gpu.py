@@ -55,4 +55,6 @@ def test_without_a_gpu_it_says_so():
                "import sys; sys.argv[1:] = []\nfrom benchmarks import gpu; gpu.main()"]  # fmt: skip
     result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert re.fullmatch(r"error: a GPU for CUDA is needed, and torch finds cpu \(\d+ threads\)\n", result.stderr)
+    assert re.fullmatch(
+        r"error: a GPU for CUDA is needed, and params.yaml's device is cpu \(\d+ threads\)\n", result.stderr
+    )

@@ -79,6 +79,14 @@ def test_what_is_free_on_an_accelerator_is_said_where_that_ran_out():
     assert line.startswith(
         "not enough memory: 20.00 GiB was asked for at once, and 12.34 GiB is free on the accelerator;"
     )
+    for message in (
+        "CUDA error: out of memory",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+    ):
+        line = describe_error(RuntimeError(message))
+        assert line is not None
+        assert line.startswith("not enough memory: it is all in use; close other programs")
 
 
 def test_faults_of_ours_keep_their_traceback():

@@ -18,6 +18,12 @@ def test_determinism_is_on_and_imports_no_compiler():
     assert words_printed(program) == ["True", "False"]
 
 
+def test_float32_is_not_rounded_on_cuda():
+    """Each process that is prepared keeps convolutions from TensorFloat-32."""
+    program = "import torch; from src.runtime import prepare_process; prepare_process();"
+    assert words_printed(f"{program} print(torch.backends.cudnn.allow_tf32)") == ["False"]
+
+
 @pytest.mark.parametrize(("package", "run"), [("stages", "run_stage"), ("commands", "run_command")])
 def test_no_garbage_is_collected_while_libraries_are_imported(package, run):
     """It is while the process works, though not among what was imported."""

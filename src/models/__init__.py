@@ -74,7 +74,8 @@ class ImageClassifier(nn.Sequential):
 def build_model(name: str, recipe: Recipe, dataset: DatasetInfo) -> ImageClassifier:
     """The classifier `name`, freshly initialized from torch's global random state.
 
-    recipe: completed; auto is a fault. Raises MnistryError where it can't take images of the dataset's shape.
+    recipe: completed; ValueError where flip_at_inference is still auto. Raises MnistryError where the model can't take
+    images of the dataset's shape.
     """
     if is_auto(recipe.flip_at_inference):
         raise ValueError("flip_at_inference is still auto, which is true to Python; complete the recipe first")
