@@ -153,7 +153,8 @@ class ResNet(Recipe):
 
 def _can_augment(trained: str, info: ValidationInfo) -> str:
     augment = info.data.get("augment")
-    if trained == "head" and augment and any(augment.model_dump(exclude={"flip"}).values()):
+    others = augment.model_dump(exclude={"flip"}).values() if augment else ()
+    if trained == "head" and any(value and not is_auto(value) for value in others):
         raise ValueError("its features are computed once, so augment can only flip; expected all, or 0 for the others")
     return trained
 

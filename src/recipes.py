@@ -102,10 +102,13 @@ def _rotation(facts: Facts) -> float:
 
 def _pretrained(facts: Facts, recipe: Recipe) -> dict[str, Any]:
     assert isinstance(recipe, Pretrained)
-    values = BY_TRAINED[recipe.trained] | {"augment.flip": facts.content == "objects"}
-    if recipe.trained == "all" and facts.images >= MANY_FOR_ALL:
-        values["epochs"] = EPOCHS_OF_MANY
-    return values
+    objects = facts.content == "objects"
+    values = BY_TRAINED[recipe.trained] | {"augment.flip": objects}
+    if recipe.trained == "head":
+        return values
+    if facts.images >= MANY_FOR_ALL:
+        return values | {"epochs": EPOCHS_OF_MANY}
+    return values | {"augment.shift": 0.1, "augment.cutout": 0.3 if objects else 0.0}
 
 
 MANY_FOR_ALL = 5_000

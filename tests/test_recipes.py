@@ -100,7 +100,9 @@ def test_pretrained_takes_what_suits_trained(written, trained):
     recipe = written.models.pretrained.model_copy(update={"trained": trained})
     completed = complete("pretrained", recipe, Facts(500, "objects"))
     many = complete("pretrained", recipe, Facts(9_500, "objects"))
-    assert many == completed.model_copy(update={"epochs": 4 if trained == "all" else 30})
+    assert (many.epochs, many.augment.shift, many.augment.cutout) == (4 if trained == "all" else 30, 0, 0)
+    changed = (0.1, 0.3) if trained == "all" else (0, 0)
+    assert (completed.augment.shift, completed.augment.cutout) == changed
     assert {name: getattr(completed, name) for name in BY_TRAINED[trained]} == BY_TRAINED[trained]
     assert completed.augment.flip
     head = recipe_of_head(completed)
