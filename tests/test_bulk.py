@@ -5,6 +5,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+import torch
 
 from commands import predict
 from src import bulk
@@ -29,6 +30,13 @@ def images(tmp_path, monkeypatch):
 def lines(path):
     """What the lines of the file hold."""
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_it_computes_as_evaluate_does(model, images, tmp_path, monkeypatch):
+    """Prepared as a stage is: on CUDA, float32 would be rounded otherwise."""
+    monkeypatch.setattr("torch.backends.cudnn.allow_tf32", True)
+    run(monkeypatch, "--classifier", model, "--output", str(tmp_path / "all.jsonl"), str(images))
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_every_image_has_its_line(model, images, tmp_path, monkeypatch, capsys):
