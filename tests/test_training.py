@@ -1,4 +1,5 @@
 import math
+from collections import deque
 from dataclasses import replace
 
 import numpy as np
@@ -319,6 +320,36 @@ def test_resumed_training_gives_the_same_bits(params, open_again, name, optimize
     model, epochs = run(open_again())
     assert list(epochs) == []
     assert all(torch.equal(tensor, model.state_dict()[key]) for key, tensor in expected.state_dict().items())
+
+
+def test_best_keeps_the_epoch_of_the_lowest_validation_loss(params, open_again):
+    """Not the last one, whose training images are known by heart; the same after going on from a later checkpoint."""
+    recipe = params.models.mlp.model_copy(update={"epochs": 6, "batch_size": 8, "learning_rate": 0.03})
+    train, validation = random_subset(), random_subset()
+    validation = replace(validation, labels=(validation.labels + (torch.arange(32) % 2)) % 10)
+
+    def run(keep, checkpoint=None):
+        torch.manual_seed(0)
+        model = build_network("mlp", recipe, (1, 8, 8), 10)
+        generator = torch.Generator().manual_seed(0)
+        return model, fit(model, train, validation, recipe, generator=generator, keep=keep, checkpoint=checkpoint)
+
+    model, epochs = run("last")
+    weights, losses = [], []
+    for epoch in epochs:
+        weights.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        losses.append(epoch.validation.loss)
+    best = losses.index(min(losses))
+    assert best < 3
+    assert all(torch.equal(tensor, weights[-1][name]) for name, tensor in model.state_dict().items())
+    for done in (None, *range(1, 6)):
+        checkpoint = open_again() if done else None
+        model, epochs = run("best", checkpoint)
+        if done and done < 5:
+            next(epochs)
+            continue
+        deque(epochs, maxlen=0)
+        assert all(torch.equal(tensor, weights[best][name]) for name, tensor in model.state_dict().items())
 
 
 def test_optimizers_state_is_kept_in_the_memory_layout_of_the_weights(params, open_again, monkeypatch):
