@@ -14,10 +14,9 @@ from statistics import mean, stdev
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 
-from benchmarks.recipes import changed
+from benchmarks.recipes import asked
 from src.augmentation import make_augmentation
 from src.batches import Subset, make_subset
 from src.datasets import DatasetInfo, load_info, load_split
@@ -45,8 +44,7 @@ def main() -> None:
     arguments = parser.parse_args()
     prepare_process()
     data = Data(arguments.folder, arguments.images, arguments.test_images)
-    changes = {name: yaml.safe_load(value) for name, value in (each.split("=") for each in arguments.set)}
-    written = changed(getattr(read_params().models, arguments.model), changes)
+    written = asked(parser, getattr(read_params().models, arguments.model), arguments.set)
     accuracies = []
     for seed in range(arguments.seeds):
         start = time.process_time()

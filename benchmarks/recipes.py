@@ -16,14 +16,17 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
+from pydantic import ValidationError
 
 from src.augmentation import make_augmentation
 from src.batches import make_subset
 from src.datasets import DatasetInfo, load_info, load_split
 from src.devices import choose_precision, place
+from src.explanations import explain
 from src.models import build_model
-from src.params import Augment, Recipe, read_params
-from src.recipes import Facts, complete
+from src.params import Recipe, read_params
+from src.recipes import Facts, RecipeT, complete
 from src.runtime import prepare_process
 from src.training import evaluate, fit
 
@@ -50,26 +53,30 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="of the training split to train on (all but those held out)")
     parser.add_argument("--trials", type=int, default=20, help="recipes, the own one among them (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each recipe (%(default)s)")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KNOB=VALUE", help="this recipe alone")
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="KNOB=VALUE", help="params.yaml's recipe with it, alone"
+    )
     arguments = parser.parse_args()
     prepare_process()
     data = Data(arguments.folder, arguments.images)
-    own = complete(arguments.model, getattr(read_params().models, arguments.model), data.facts(0))
-    changes = [{}, *draw_changes(own, arguments.trials - 1)]
+    written, facts = getattr(read_params().models, arguments.model), data.facts(0)
     if arguments.set:
-        changes = [{name: as_number(value) for name, value in (each.split("=") for each in arguments.set)}]
+        recipes = {", ".join(arguments.set): complete(arguments.model, asked(parser, written, arguments.set), facts)}
+    else:
+        own = complete(arguments.model, written, facts)
+        changes = draw_changes(own, arguments.trials - 1)
+        recipes = {"**as it is**": own} | {describe(change): changed(own, change) for change in changes}
     rows = []
-    for change in changes:
-        recipe = changed(own, change)
+    for name, recipe in recipes.items():
         start = time.process_time()
         accuracies = [data.train(arguments.model, recipe, seed) for seed in range(arguments.seeds)]
         seconds = (time.process_time() - start) / arguments.seeds
-        rows.append((mean(accuracies), accuracies, seconds, change))
-        print(f"{mean(accuracies):.2f} ({seconds:.0f} s): {describe(change)}", flush=True)
+        rows.append((mean(accuracies), accuracies, seconds, name))
+        print(f"{mean(accuracies):.2f} ({seconds:.0f} s): {name}", flush=True)
     print("\n| held out, % | lowest and highest | s of the processor | recipe |\n|---|---|---|---|")
-    for average, accuracies, seconds, change in sorted(rows, key=lambda row: -row[0]):
+    for average, accuracies, seconds, name in sorted(rows, key=lambda row: -row[0]):
         spread = f"{min(accuracies):.2f} to {max(accuracies):.2f}"
-        print(f"| {average:.2f} | {spread} | {seconds:.0f} | {describe(change)} |")
+        print(f"| {average:.2f} | {spread} | {seconds:.0f} | {name} |")
 
 
 class Data:
@@ -121,23 +128,27 @@ def draw_changes(own: Recipe, count: int) -> Iterator[dict[str, Any]]:
         yield change
 
 
-def changed(recipe: Recipe, change: dict[str, Any]) -> Recipe:
-    """The recipe with other values, by their dotted names."""
-    augment: Augment = recipe.augment.model_copy(
-        update={name.removeprefix("augment."): value for name, value in change.items() if name.startswith("augment.")}
-    )
-    plain = {name: value for name, value in change.items() if "." not in name}
-    return recipe.model_copy(update=plain | {"augment": augment})
+def changed(recipe: RecipeT, change: dict[str, Any]) -> RecipeT:
+    """The recipe with other values, by their dotted names; raises ValidationError for what it can't have."""
+    content = recipe.model_dump()
+    for name, value in change.items():
+        section = content["augment"] if name.startswith("augment.") else content
+        section[name.removeprefix("augment.")] = value
+    return type(recipe).model_validate(content)
 
 
-def as_number(text: str) -> Any:
-    """A value of the command line."""
-    return {"true": True, "false": False}.get(text, int(text) if text.isdecimal() else float(text))
+def asked(parser: argparse.ArgumentParser, recipe: RecipeT, words: list[str]) -> RecipeT:
+    """The recipe with what `words`, each KNOB=VALUE, change; ends the program with one line where it can't be."""
+    change = {name: yaml.safe_load(value) for name, _, value in (word.partition("=") for word in words)}
+    try:
+        return changed(recipe, change)
+    except ValidationError as error:
+        parser.error(f"--set: {explain(error.errors()[0], type(recipe), None)}")
 
 
 def describe(change: dict[str, Any]) -> str:
     """The change in words."""
-    return ", ".join(f"{name} {value:g}" for name, value in change.items()) or "**as it is**"
+    return ", ".join(f"{name} {value:g}" for name, value in change.items())
 
 
 if __name__ == "__main__":
