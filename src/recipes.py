@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, get_args
 
 from src.batches import steps_per_epoch
 from src.datasets import DatasetInfo
@@ -25,15 +25,16 @@ MANY_CHARACTERS = {"epochs": 3, "optimizer": "muon", "learning_rate": 0.01, "cha
 
 @dataclass(frozen=True)
 class Facts:
-    """What the rules go by: the number of images to train on, and what they show, if it is known."""
+    """What the rules go by: how many images to train on, what they show, if it is known, and their shorter side."""
 
     images: int
     content: Content | None = None
+    side: int = 28
 
     @classmethod
     def of(cls, dataset: DatasetInfo, images: int) -> "Facts":
         """Those of a dataset of which so many images are trained on."""
-        return cls(images, dataset.content)
+        return cls(images, dataset.content, min(dataset.shape[1:]))
 
 
 def epochs_for(base: int, images: int, batch_size: int) -> int:
@@ -63,7 +64,7 @@ def _mlp(facts: Facts, _: Recipe) -> dict[str, Any]:
 
 def _cnn(facts: Facts, written: Recipe) -> dict[str, Any]:
     objects, characters = facts.content == "objects", facts.content == "characters"
-    values = {
+    values: dict[str, Any] = {
         "epochs": 5 if characters else 16,
         "learning_rate": 0.005,
         "channels": (16, 64, 128),
@@ -73,8 +74,10 @@ def _cnn(facts: Facts, written: Recipe) -> dict[str, Any]:
         "augment.flip": objects,
         "augment.rotation": _rotation(facts),
     }
-    many = characters and facts.images >= MANY_IMAGES
-    return values | MANY_CHARACTERS if many and _goes_with_muon(written) else values
+    if characters and facts.images >= MANY_IMAGES and _goes_with_muon(written):
+        values |= MANY_CHARACTERS
+    # Each block halves the image, so that small ones take fewer.
+    return values | {"channels": values["channels"][: max(facts.side.bit_length() - 1, 1)]}
 
 
 def _goes_with_muon(written: Recipe) -> bool:
@@ -134,6 +137,8 @@ BY_TRAINED: dict[str, dict[str, Any]] = {
 }
 """What suits the pretrained model for each choice of `trained`, with fewer than MANY_FOR_ALL images."""
 
+RATES = {"sgd": 0.1, "muon": 0.01}
+"""What an automatic learning rate becomes where one of these optimizers is written; those of the rules are Adam's."""
 PLAIN: dict[str, Any] = {
     "optimizer": "adam",
     "label_smoothing": 0.0,
@@ -167,6 +172,8 @@ def complete(model: str, recipe: RecipeT, facts: Facts) -> RecipeT:
     values = PLAIN | RULES[model](facts, recipe) if model in RULES else {}
     if is_auto(recipe.epochs) and "epochs" in values and not isinstance(recipe, Pretrained):
         values["epochs"] = epochs_for(values["epochs"], facts.images, recipe.batch_size)
+    if recipe.optimizer in RATES:
+        values["learning_rate"] = RATES[recipe.optimizer]
 
     def value_of(name: str, written: Any) -> Any:
         if not is_auto(written):
@@ -194,12 +201,25 @@ def complete_params(params: Params, facts: Facts) -> Params:
 
 def describe_recipe(recipe: Recipe, written: Recipe) -> str:
     """A completed recipe in one line, and which of its values were written as auto."""
-    values = {**dict(recipe), **{f"augment.{name}": value for name, value in recipe.augment}}
-    asked = {**dict(written), **{f"augment.{name}": value for name, value in written.augment}}
-    del values["augment"]
+    asked = _by_dotted_names(written)
     return ", ".join(
-        f"{name} {_spelt(value)}{' (auto)' if is_auto(asked[name]) else ''}" for name, value in values.items()
+        f"{name} {_spelt(value)}{' (auto)' if is_auto(asked[name]) else ''}"
+        for name, value in _by_dotted_names(recipe).items()
     )
+
+
+def decided_by_content(model: str, recipe: Recipe, facts: Facts) -> list[str]:
+    """The dotted names of the values that depend on what the images show."""
+    first, *others = (
+        _by_dotted_names(complete(model, recipe, replace(facts, content=content)))
+        for content in (None, *get_args(Content))
+    )
+    return [name for name, value in first.items() if any(other[name] != value for other in others)]
+
+
+def _by_dotted_names(recipe: Recipe) -> dict[str, Any]:
+    augment = {f"augment.{name}": value for name, value in recipe.augment}
+    return {name: value for name, value in recipe if name != "augment"} | augment
 
 
 def _spelt(value: Any) -> str:

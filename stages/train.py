@@ -28,11 +28,11 @@ from src.inference import BATCH_SIZE, MOST_LOGITS, logits_in_pieces, predict_log
 from src.memory import require_room_for_batches, require_room_for_weights
 from src.models import build_model, count_parameters, temperature_of
 from src.outputs import require_room
-from src.params import Params, Pretrained, Recipe, Train, is_auto, read_params
+from src.params import Params, Pretrained, Recipe, Train, read_params
 from src.predictions import in_pieces, write_predictions
 from src.processes import Processes, joined, needs_launcher, processes_per_host
 from src.progress import Epoch, best_epoch
-from src.recipes import Facts, complete_params, describe_recipe
+from src.recipes import Facts, complete_params, decided_by_content, describe_recipe
 from src.resuming import Checkpoint, loaded_code, open_checkpoint, training_key
 from src.runtime import prepare_process
 from src.training import DivergedError, balanced_weights, fit, learns_from_one_image
@@ -42,10 +42,6 @@ FEW_STEPS = 400
 """With fewer in all, every model underfits."""
 USUAL_RATES = {"sgd": 0.1}
 """Learning rates that few models diverge at; 0.01 for the optimizers that aren't here."""
-CONTENT_UNKNOWN = (
-    "images are neither mirrored nor cut in training, in case they show characters; `content: objects`, or characters, "
-    "in the dataset's source.yaml says what they show"
-)
 FEW_PHOTOGRAPHS = 2000
 """Per class: with fewer, a pretrained network is far ahead of one that learns from scratch (docs/benchmarks.md)."""
 MOST_PARAMETERS = 20_000
@@ -101,7 +97,8 @@ def train_classifier(
             "train.validation_fraction above 0"
         )
     written = params.recipe
-    params = complete_params(params, Facts.of(dataset, len(train)))
+    facts = Facts.of(dataset, len(train))
+    params = complete_params(params, facts)
     recipe = params.recipe
     require_room_for_weights(params.model, recipe, dataset, device)
     model = place(build_model(params.model, recipe, dataset), device)
@@ -119,8 +116,11 @@ def train_classifier(
         machine["images"] = "in blocks"
     log(f"the same bytes come again with {', '.join(f'{name} {value}' for name, value in machine.items())}")
     log(f"recipe: {describe_recipe(recipe, written)}")
-    if dataset.content is None and is_auto(written.augment.flip):
-        log(f"hint: {CONTENT_UNKNOWN}")
+    if dataset.content is None and (undecided := decided_by_content(params.model, written, facts)):
+        log(
+            f"hint: what the images show would decide {', '.join(undecided)}; until `content: objects`, or characters, "
+            "in the dataset's source.yaml says it, auto does nothing that could change a character"
+        )
     batch_size = min(recipe.batch_size, len(train))
     share = processes.share(batch_size) if processes.count > 1 else None
     if batch_size < processes.count:
@@ -187,7 +187,8 @@ def train_classifier(
 def few_photographs(model: str, dataset: DatasetInfo, images: int) -> str | None:
     """What to try after a model has learned from scratch what photographs, of which there are few, may show."""
     few = images < FEW_PHOTOGRAPHS * len(dataset.class_names)
-    if model not in ("mlp", "cnn", "resnet") or dataset.shape[0] == 1 or not few:
+    photographs = dataset.shape[0] > 1 and dataset.content != "characters"
+    if model not in ("mlp", "cnn", "resnet") or not photographs or not few:
         return None
     return (
         f"{images:,} colour images are few to learn from scratch; a network that was trained on a million others "

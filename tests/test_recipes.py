@@ -1,8 +1,12 @@
 """What `auto` in a recipe becomes."""
 
+from argparse import ArgumentParser
+
 import pytest
 
+from benchmarks.recipes import asked
 from src.errors import MnistryError
+from src.models import build_model
 from src.params import MODELS, Augment, OrAuto, Params, Pretrained, make_recipe
 from src.recipes import (
     BY_TRAINED,
@@ -10,11 +14,13 @@ from src.recipes import (
     Facts,
     complete,
     complete_params,
+    decided_by_content,
     describe_recipe,
     epochs_for,
     recipe_of_head,
 )
 from src.yaml_files import Section
+from tests.conftest import dataset_info
 
 
 @pytest.fixture
@@ -59,7 +65,7 @@ def test_objects_take_a_larger_mlp(written):
         ("objects", {}, ("adam", 0.005, 0.1, (16, 64, 128))),
         (None, {}, ("adam", 0.005, 0.1, (16, 64, 128))),
         ("characters", {"learning_rate": 0.01}, ("adam", 0.01, 0.1, (16, 64, 128))),
-        ("characters", {"optimizer": "sgd", "channels": (8,)}, ("sgd", 0.005, 0.1, (8,))),
+        ("characters", {"optimizer": "sgd", "channels": (8,)}, ("sgd", 0.1, 0.1, (8,))),
         ("characters", {"optimizer": "muon"}, ("muon", 0.01, 0.1, (16, 32, 64))),
         ("characters", {"optimizer": "muon", "learning_rate": 0.02}, ("muon", 0.02, 0.1, (16, 32, 64))),
     ],
@@ -119,6 +125,40 @@ def test_pretrained_takes_what_suits_trained(written, trained):
 def test_fewer_images_take_more_epochs(base, images, batch_size, epochs):
     """Inverse to the square root of their number, and no fewer steps than every model needs."""
     assert epochs_for(base, images, batch_size) == epochs
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate"), [("adam", 0.003), ("adamw", 0.003), ("sgd", 0.1), ("muon", 0.01), ("auto", 0.003)]
+)
+def test_a_written_optimizer_takes_a_rate_of_its_own(written, optimizer, rate):
+    """Adam's would be far too low for SGD; a rate that is written stays."""
+    recipe = written.models.mlp.model_copy(update={"optimizer": optimizer})
+    assert complete("mlp", recipe, Facts(1000)).learning_rate == rate
+    assert complete("mlp", recipe.model_copy(update={"learning_rate": 0.5}), Facts(1000)).learning_rate == 0.5
+
+
+@pytest.mark.parametrize(
+    ("side", "channels"), [(28, (16, 64, 128)), (8, (16, 64, 128)), (7, (16, 64)), (2, (16,)), (1, (16,))]
+)
+def test_the_cnn_has_as_many_blocks_as_the_shorter_side_can_be_halved(written, side, channels):
+    """An image of one pixel can't be, which is an error when the cnn is built; what is written stays."""
+    info = dataset_info(shape=(1, side, 40))
+    recipe = complete("cnn", written.models.cnn, Facts.of(info, 1000))
+    assert recipe.channels == channels
+    if side > 1:
+        build_model("cnn", recipe, info)
+    own = written.models.cnn.model_copy(update={"channels": (1, 2, 3, 4, 5)})
+    assert complete("cnn", own, Facts.of(info, 1000)).channels == (1, 2, 3, 4, 5)
+
+
+def test_what_the_content_decides_is_known_by_name(written):
+    """But what is written."""
+    cnn = written.models.cnn
+    named = ["flip_at_inference", "augment.cutout", "augment.flip", "augment.rotation"]
+    assert decided_by_content("cnn", cnn, Facts(1000)) == named
+    augment = cnn.augment.model_copy(update={"flip": True, "cutout": 0.3})
+    assert decided_by_content("cnn", cnn.model_copy(update={"augment": augment}), Facts(1000)) == ["augment.rotation"]
+    assert decided_by_content("linear", written.models.linear, Facts(1000)) == []
 
 
 @pytest.mark.parametrize("content", ["characters", "objects"])
@@ -195,3 +235,26 @@ def test_recipe_in_a_line(written):
         "hidden_sizes [1024, 512] (auto), negative_slope 0.1, "
         "augment.shift 0 (auto), augment.cutout 0, augment.flip false, augment.rotation 0 (auto)"
     )
+
+
+def test_benchmarks_change_a_recipe_by_dotted_names(written):
+    """Values as params.yaml spells them; what is left to auto is then completed."""
+    parser = ArgumentParser(prog="recipes")
+    recipe = asked(parser, written.models.cnn, ["epochs=7", "augment.flip=true", "channels=[4, 8]", "optimizer=sgd"])
+    assert (recipe.epochs, recipe.augment.flip, recipe.channels, recipe.optimizer) == (7, True, (4, 8), "sgd")
+    assert complete("cnn", recipe, Facts(1000)).flip_at_inference
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("epoch=5", "--set: epoch is not a known key; did you mean epochs?"),
+        ("augment.flop=1", "--set: augment.flop is not a known key; did you mean flip?"),
+        ("epochs", "--set: epochs is empty; expected an integer, or auto"),
+    ],
+)
+def test_benchmarks_refuse_what_no_recipe_has(written, capsys, word, message):
+    """Else the recipe as it is would be measured under another's name."""
+    with pytest.raises(SystemExit):
+        asked(ArgumentParser(prog="recipes"), written.models.cnn, [word])
+    assert message in capsys.readouterr().err

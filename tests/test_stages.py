@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -135,19 +136,21 @@ def test_colour_goes_through_every_stage_with_every_model(project, write_params,
 
 
 @pytest.mark.parametrize(
-    ("model", "channels", "images", "hinted"),
+    ("model", "channels", "images", "content", "hinted"),
     [
-        ("cnn", 3, 19_999, True),
-        ("mlp", 3, 5, True),
-        ("cnn", 3, 20_000, False),
-        ("cnn", 1, 5, False),
-        ("pretrained", 3, 5, False),
-        ("linear", 3, 5, False),
+        ("cnn", 3, 19_999, None, True),
+        ("mlp", 3, 5, "objects", True),
+        ("cnn", 3, 5, "characters", False),
+        ("cnn", 3, 20_000, None, False),
+        ("cnn", 1, 5, None, False),
+        ("pretrained", 3, 5, None, False),
+        ("linear", 3, 5, None, False),
     ],
 )
-def test_few_colour_images_are_told_of_the_pretrained_model(model, channels, images, hinted):
-    """With the command: fewer than 2,000 per class of ten, to a model that learned from scratch."""
-    hint = train.few_photographs(model, dataset_info(shape=(channels, 8, 8)), images)
+def test_few_colour_images_are_told_of_the_pretrained_model(model, channels, images, content, hinted):
+    """With the command: fewer than 2,000 per class of ten, to a model that learned from scratch; but characters."""
+    info = replace(dataset_info(shape=(channels, 8, 8)), content=content)
+    hint = train.few_photographs(model, info, images)
     assert (hint is not None) == hinted
     assert hint is None or hint.endswith(": dvc exp run -S model=pretrained")
 
@@ -243,6 +246,64 @@ def test_validation_loss_of_the_last_epoch_is_no_matter_where_a_better_one_is_ke
     )
     assert "by heart" in str(train.worse_than_untrained([better, last], last, params, 10))
     assert train.worse_than_untrained([better, last], better, params, 10) is None
+
+
+@pytest.mark.parametrize(
+    ("losses", "keep", "kept", "line"),
+    [
+        ((0.5, 0.4, 0.45), "last", 3, "hint: the last validation loss, 0.4500, is above the 0.4000 of epoch 2; "),
+        ((0.5, 0.4, 0.43), "last", 3, ""),
+        ((0.5, 0.4, 0.43), "best", 2, "kept: epoch 2, with the lowest validation loss, 0.4000"),
+        ((0.5, 0.4), "best", 2, "kept: epoch 2, "),
+        ((None, None), "last", 2, ""),
+    ],
+)
+def test_another_epoch_is_kept_or_suggested(capsys, losses, keep, kept, line):
+    """Suggested from a tenth above the lowest loss on; without validation images, the last one is all there is."""
+    history = [
+        Epoch(number, Score(0.1, 1), None if loss is None else Score(loss, 0.5), 2.5, seconds=1, images_per_second=1)
+        for number, loss in enumerate(losses, 1)
+    ]
+    assert train.kept_epoch(history, keep).number == kept
+    printed = capsys.readouterr().out
+    assert printed.startswith(line)
+    assert bool(printed) == bool(line)
+
+
+def test_best_goes_by_images_that_are_held_out(project, normalized, write_params, capsys):
+    """An error without any, before training; else train.json says which epoch was kept."""
+    files = [project / name for name in ("c.safetensors", "train.json", "history.csv", "v.csv")]
+    write_params(models__mlp__epochs=2, train__keep="best", train__validation_fraction=0.0)
+    with pytest.raises(MnistryError, match=r"^train.keep: best goes by the validation loss, and no images are held"):
+        train.main(normalized, *files)
+    write_params(models__mlp__epochs=4, models__mlp__learning_rate=3.0, train__validation_fraction=0.05)
+    train.main(normalized, *files)
+    losses = [float(row["validation_loss"]) for row in rows(project / "history.csv")]
+    summary, best = json.loads((project / "train.json").read_text()), losses.index(min(losses)) + 1
+    assert (summary["epochs"], summary["kept_epoch"]) == (4, best)
+    assert summary["validation_loss"] == min(losses)
+    assert f"kept: epoch {best}, with the lowest validation loss" in capsys.readouterr().out
+
+
+def test_training_says_its_recipe_and_what_the_images_would_decide(project, write_params, capsys):
+    """Where source.yaml doesn't say what they show: by the mlp as well, which never mirrors them."""
+    source = project / "fake"
+    source.mkdir()
+    content = "torchvision: FakeData\narguments: {image_size: [1, 8, 8], num_classes: 2}\n"
+    content += "train: {size: 20}\ntest: {size: 9}\n"
+    for told in ("", "content: objects\n"):
+        (source / "source.yaml").write_text(content + told)
+        download.main(source, project / "raw/fake")
+        normalize.main(project / "raw/fake", project / "normalized", project / "dataset.json", project / "figures/d")
+        capsys.readouterr()
+        train.main(project / "normalized", *(project / name for name in ("c.safetensors", "t.json", "h.csv", "v.csv")))
+        lines = capsys.readouterr().out.splitlines()
+        recipe = next(line for line in lines if line.startswith("recipe: "))
+        sizes = "1024, 512" if told else "512"
+        assert recipe.startswith("recipe: epochs 2, batch_size 128, optimizer adam, learning_rate 0.00")
+        assert f", hidden_sizes [{sizes}] (auto), " in recipe
+        hint = "hint: what the images show would decide learning_rate, hidden_sizes, augment.rotation; until"
+        assert any(line.startswith(hint) for line in lines) == (not told)
 
 
 def test_training_that_learns_nothing_is_a_warning(project, normalized, write_params, capsys):
