@@ -47,7 +47,7 @@ from src.training import evaluate, fit, make_optimizer
 RAW, NORMALIZED = Path("data/raw/mnist"), Path("data/normalized/mnist")
 IMAGES = 60_000
 FROM_SCRATCH = [model for model in MODELS if model != "pretrained"]
-"""The models that are timed here; what a pretrained network takes is in docs/datasets.md."""
+"""The models that are timed here; what a pretrained network takes is in docs/benchmarks.md."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,8 @@ def target_row(
     seconds, reached = median(run[0] for run in runs), ", ".join(f"{run[1]:.4f}" for run in runs)
     return (
         f"| {name} | {accuracy:.4g} | {their_seconds:.0f} | {seconds:.2f} | {their_seconds / seconds:.0f} | {reached} "
-        f"| {model}, epochs {recipe.epochs}, batch_size {recipe.batch_size}, learning_rate {recipe.learning_rate} |"
+        f"| {model}, epochs {recipe.epochs}, batch_size {recipe.batch_size}, {recipe.optimizer}, learning_rate "
+        f"{recipe.learning_rate}, label_smoothing {recipe.label_smoothing:g} |"
     )
 
 

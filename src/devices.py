@@ -33,7 +33,7 @@ def available_devices() -> list[str]:
 
 
 def choose_precision(name: str, device: torch.device, model: nn.Module) -> torch.dtype:
-    """The type to multiply in while training: `auto` is bfloat16 where that was measured to be faster.
+    """The type to multiply in while training: `auto` is bfloat16 where that is known to be faster.
 
     It never goes by a timing, which would change the bytes from run to run. docs/log.md has the measurements.
     """
@@ -47,8 +47,8 @@ def _fast_in_bfloat16(device: torch.device) -> set[type[nn.Module]]:
     """The layers that the device computes sooner in bfloat16, by what torch says of it.
 
     Convolutions on processors with matrix units for it (AMX), and on CUDA from compute capability 8.0 on; both kinds on
-    AMD's processors with AVX-512's bfloat16. Intel's with that alone are slower than in float32. Of others, ARM's among
-    them, nothing was measured.
+    AMD's processors with AVX-512's bfloat16. Intel's with that alone are slower than in float32. All of this was
+    measured but for CUDA, which has matrix units for it from there on; of others, ARM's among them, nothing was.
     """
     if device.type == "cuda":
         return {nn.Conv2d} if torch.cuda.get_device_capability(device) >= (8, 0) else set()
@@ -87,7 +87,7 @@ def place(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def describe_device(device: torch.device) -> str:
-    """The device's name for a log, with the processor's where torch knows it."""
+    """The device's name for a log, with the accelerator's model where torch knows it, or the number of threads."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     if device.type == "cpu":

@@ -56,7 +56,8 @@ class Muon(Optimizer):
 def orthogonal(matrix: Tensor) -> Tensor:
     """The nearest matrix, about, whose singular values are all 1: float32, shape (M, N), as it came.
 
-    Between 0.7 and 1.2 they are, by a Newton-Schulz iteration. Of a matrix of zeros, zeros.
+    By a Newton-Schulz iteration, which brings most of them to between 0.7 and 1.2, and leaves tiny ones small. Of a
+    matrix of zeros, zeros.
     """
     wide = matrix.T if len(matrix) > matrix.shape[1] else matrix
     # Its singular values are at most 1 then.

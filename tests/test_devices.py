@@ -45,7 +45,7 @@ def test_named_precision_is_taken(params, name, expected):
     ],
 )
 def test_auto_precision_goes_by_processor_and_model(params, monkeypatch, capabilities, in_bfloat16):
-    """Bfloat16 where it was measured to be faster, float32 everywhere else."""
+    """Bfloat16 where it is known to be faster, float32 everywhere else."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     for name in ("linear", "mlp", "cnn", "resnet"):
         model = build_network(name, getattr(params.models, name), (1, 8, 8), 10)
