@@ -17,12 +17,13 @@ import torch
 from torch import nn
 
 from benchmarks.recipes import asked
+from commands import count
 from src.augmentation import make_augmentation
 from src.batches import Subset, make_subset
 from src.datasets import DatasetInfo, load_info, load_split
 from src.devices import choose_precision, place
 from src.models import build_model
-from src.params import Pretrained, Recipe, read_params
+from src.params import MODELS, Pretrained, Recipe, read_params
 from src.recipes import Facts, complete
 from src.runtime import prepare_process
 from src.splits import stratified_split
@@ -36,10 +37,10 @@ def main() -> None:
     """Print each seed's accuracy as it is known, then what they have in common."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.few", description=__doc__)
     parser.add_argument("folder", type=Path, help="a normalized dataset")
-    parser.add_argument("--model", default="pretrained")
-    parser.add_argument("--images", type=int, help="of the training split (all)")
-    parser.add_argument("--test-images", type=int, help="of the test split, the same for all seeds (all)")
-    parser.add_argument("--seeds", type=int, default=5, help="trainings (%(default)s)")
+    parser.add_argument("--model", choices=MODELS, default="pretrained")
+    parser.add_argument("--images", type=count, help="of the training split (all)")
+    parser.add_argument("--test-images", type=count, help="of the test split, the same for all seeds (all)")
+    parser.add_argument("--seeds", type=count, default=5, help="trainings (%(default)s)")
     parser.add_argument("--set", nargs="*", default=[], metavar="KNOB=VALUE", help="of the recipe, such as trained=all")
     arguments = parser.parse_args()
     prepare_process()

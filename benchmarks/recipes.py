@@ -19,13 +19,14 @@ import torch
 import yaml
 from pydantic import ValidationError
 
+from commands import count
 from src.augmentation import make_augmentation
 from src.batches import make_subset
 from src.datasets import DatasetInfo, load_info, load_split
 from src.devices import choose_precision, place
 from src.explanations import explain
 from src.models import build_model
-from src.params import Recipe, read_params
+from src.params import MODELS, Recipe, read_params
 from src.recipes import Facts, RecipeT, complete
 from src.runtime import prepare_process
 from src.training import evaluate, fit
@@ -49,10 +50,10 @@ def main() -> None:
     """Print each recipe's accuracy as it is known, then the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipes", description=__doc__)
     parser.add_argument("folder", type=Path, help="a normalized dataset")
-    parser.add_argument("--model", default="cnn")
-    parser.add_argument("--images", type=int, help="of the training split to train on (all but those held out)")
-    parser.add_argument("--trials", type=int, default=20, help="recipes, the own one among them (%(default)s)")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each recipe (%(default)s)")
+    parser.add_argument("--model", choices=MODELS, default="cnn")
+    parser.add_argument("--images", type=count, help="of the training split to train on (all but those held out)")
+    parser.add_argument("--trials", type=count, default=20, help="recipes, the own one among them (%(default)s)")
+    parser.add_argument("--seeds", type=count, default=3, help="trainings of each recipe (%(default)s)")
     parser.add_argument(
         "--set", nargs="*", default=[], metavar="KNOB=VALUE", help="params.yaml's recipe with it, alone"
     )

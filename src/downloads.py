@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import re
 import shutil
 import threading
 import time
@@ -82,12 +83,18 @@ class Downloads:
     def report(self) -> tuple[str, str]:
         """What was tried for the unavailable file and what each place answered; what the user can do."""
         name = self.unavailable or ""
-        answers = "; ".join(f"{place}: {answer}" for place, answer in self.failures.get(name, {}).items())
+        failures = self.failures.get(name, {})
+        answers = "; ".join(f"{without_user(place)}: {answer}" for place, answer in failures.items())
         return (
             f"{self.dataset}: could not get {name}. Tried {answers}",
             f"Set MNISTRY_MIRROR to a folder or URL that holds {self.dataset}/{name}, "
             "or use dataset=digits, which needs no network",
         )
+
+
+def without_user(place: str) -> str:
+    """The folder or URL, without the name and the password that a URL may have before its host."""
+    return re.sub(r"^(https?://)[^/]*@", r"\1", place)
 
 
 def _fetch_from(place: str, path: Path, md5: str | None) -> None:
@@ -131,7 +138,8 @@ def _get(url: str, path: Path) -> None:
             _check_status(response.status_code, response.headers.get("Retry-After", ""))
             length = response.headers.get("Content-Length", "")
             size = int(length) if length.isdecimal() else 0
-            _save(response.raw, path, size, f"{path.name.removesuffix('.partial')} from {urlsplit(url).netloc}")
+            server = urlsplit(without_user(url)).netloc
+            _save(response.raw, path, size, f"{path.name.removesuffix('.partial')} from {server}")
     except requests.TooManyRedirects:
         raise AttemptFailedError("redirects in a circle") from None
     except requests.Timeout:

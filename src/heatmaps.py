@@ -5,6 +5,8 @@ means, Grad-CAM's own, are the same where the network averages its maps, and wro
 itself, as the cnn does; most of its maps were empty.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,10 +29,14 @@ def heatmaps(model: nn.Module, codes: np.ndarray, classes: np.ndarray) -> np.nda
     layer = maps_layer(model.eval(), images[:1])
     if layer is None:
         return None
-    maps, logits = _maps_and_logits(layer, model, images)
-    chosen = logits.gather(1, torch.from_numpy(classes).to(device)[:, None]).sum()
-    (gradients,) = torch.autograd.grad(chosen, maps)
-    found = (gradients * maps).sum(1, keepdim=True).detach().relu()
+    with _frozen(model):
+        maps, logits = _maps_and_logits(layer, model, images)
+        chosen = logits.gather(1, torch.from_numpy(classes).to(device)[:, None]).sum()
+        (gradients,) = torch.autograd.grad(chosen, maps)
+    products = (gradients * maps).detach()
+    if getattr(model.get_submodule("network"), "maps_channels_last", False):
+        products = products.movedim(3, 1)
+    found = products.sum(1, keepdim=True).relu()
     found = F.interpolate(found.float(), codes.shape[2:], mode="bilinear").squeeze(1)
     highest = found.amax((1, 2), keepdim=True)
     scaled: np.ndarray = torch.where(highest > 0, found / highest, 0.0).cpu().numpy()
@@ -42,12 +48,11 @@ def maps_layer(model: nn.Module, images: Tensor) -> nn.Module | None:
 
     images: uint8 codes, shape (1, C, H, W). None where there is no such layer.
     """
-    network = model.get_submodule("network")
-    named = getattr(network, "maps_layer", None)
-    layers = (
-        [network.get_submodule(named)] if named else [each for each in network.modules() if not list(each.children())]
-    )
-    fewest = 1 if named else FEWEST
+    network: Any = model.get_submodule("network")
+    layers, fewest = [each for each in network.modules() if not list(each.children())], FEWEST
+    if hasattr(network, "maps_layer"):
+        named = network.maps_layer
+        layers, fewest = [network.get_submodule(named)] if named else [], 1
     found: list[nn.Module] = []
 
     def look(layer: nn.Module, _: Any, output: Any) -> None:
@@ -60,6 +65,19 @@ def maps_layer(model: nn.Module, images: Tensor) -> nn.Module | None:
     for hook in hooks:
         hook.remove()
     return found[-1] if found else None
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """No gradients of weights are wanted: what is computed before the maps is not kept."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def _maps_and_logits(layer: nn.Module, model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:

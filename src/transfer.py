@@ -3,8 +3,9 @@
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from src.batches import Subset
-from src.outputs import require_room, writing
+from src.errors import MnistryError, reason
+from src.models import is_finite
+from src.outputs import is_unwritable, require_room
 from src.params import Pretrained
 from src.recipes import recipe_of_head
 from src.resources import in_words
@@ -29,7 +32,9 @@ def start_from_weights(model: nn.Module, recipe: Pretrained) -> Weights:
     """Give a pretrained classifier's backbone its weights; which they were. Raises MnistryError."""
     network: Any = model.get_submodule("network")
     weights, tensors = load_weights(recipe.backbone, network.hub_id, recipe.weights)
-    network.load(tensors, in_order=recipe.backbone == PACKAGED)
+    network.load(tensors, in_order=recipe.backbone == PACKAGED, source=weights.source)
+    if not is_finite(network.backbone):
+        raise MnistryError(f"models.pretrained.backbone: {weights.source} has weights that are not finite numbers")
     return weights
 
 
@@ -46,7 +51,7 @@ def feature_subsets(
     what = f"{len(train)} training images{' and their mirror images' if mirrored else ''}"
     others = f", and of {len(validation)} validation images" if len(validation) else ""
     height, width = network.size
-    log(f"computing the features of {what}, enlarged to {height}x{width}{others}")
+    log(f"computing the features of {what}, at {height}x{width}{others}")
     start = time.perf_counter()
     of_train = compute_features(model, train, mirrored, precision)
     of_validation = features_at_inference(model, validation, precision)
@@ -65,15 +70,34 @@ def compute_features(model: nn.Module, subset: Subset, mirrored: bool, precision
     labels, shape = subset.labels[subset.indices.to(subset.labels.device)], (len(subset), len(network.head[0].mean))
     if mirrored:
         labels, shape = labels.repeat_interleave(2), (2 * shape[0], shape[1])
-    path = Path(tempfile.gettempdir()) / "features"
-    require_room(path, 4 * shape[0] * shape[1])
-    with tempfile.TemporaryFile() as file, writing(path):
+    with _features_file(4 * shape[0] * shape[1]) as file:
         for features in _features(model, subset, mirrored, precision):
             file.write(features.float().cpu().numpy().data)
         file.flush()
         # The map keeps the file, which has no name any more.
         mapped = np.memmap(file, np.float32, "c", shape=shape) if len(subset) else np.empty(shape, np.float32)
     return Subset(torch.from_numpy(mapped).to(labels.device), labels, torch.arange(shape[0]))
+
+
+@contextmanager
+def _features_file(size: int) -> Iterator[IO[bytes]]:
+    """A temporary file without a name, for that many bytes; raises MnistryError where they don't fit."""
+    folder, elsewhere = Path(tempfile.gettempdir()), "TMPDIR may name another folder for the features"
+    try:
+        require_room(folder / "features", size)
+    except MnistryError as error:
+        raise MnistryError(*error.args, elsewhere) from None
+    with tempfile.TemporaryFile() as file:
+        try:
+            yield file
+        except OSError as error:
+            if not is_unwritable(error):
+                raise
+            raise MnistryError(
+                f"{folder}: {reason(error)} after {in_words(file.tell())} of {in_words(size)} of features were "
+                "written; make room there and run again",
+                elsewhere,
+            ) from None
 
 
 def features_at_inference(model: nn.Module, subset: Subset, precision: torch.dtype) -> Subset:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from src.downloads import Downloads, NotFetchedError
+from src.downloads import Downloads, NotFetchedError, without_user
 from src.errors import MnistryError
 
 PACKAGED = "tf_efficientnet_lite0"
@@ -53,12 +53,17 @@ def load_weights(backbone: str, hub_id: str | None, sha256: str) -> tuple[Weight
         for place, fetch in _places(backbone, hub_id, Path(folder)).items():
             try:
                 file = fetch()
-                weights, tensors = Weights(backbone, place, file_sha256(file)), load_file(file)
-            except (OSError, NotFetchedError, SafetensorError) as error:
+            except OSError as error:
                 failures[place] = str(error)
                 continue
+            weights = Weights(backbone, place, file_sha256(file))
             _check(weights, sha256)
-            return weights, tensors
+            try:
+                return weights, load_file(file)
+            except SafetensorError as error:
+                raise MnistryError(
+                    f"models.pretrained.backbone: {place} is damaged or not a safetensors file ({error}); replace it"
+                ) from None
     tried = "; ".join(f"{place}: {answer}" for place, answer in failures.items())
     raise MnistryError(
         f"models.pretrained.backbone: could not get the weights of {backbone!r}. Tried {tried}",
@@ -71,16 +76,16 @@ def _places(backbone: str, hub_id: str | None, folder: Path) -> dict[str, Callab
     """Where to look for the weights, in order, and what gets their file from there or raises an error."""
     name = f"{backbone}.safetensors"
     mirror = os.environ.get("MNISTRY_MIRROR", "").rstrip("/")
-    place = f"{mirror}/weights/{name}" if mirror else "MNISTRY_MIRROR"
 
     def from_mirror() -> Path:
         if not mirror:
-            raise OSError("not set")
+            raise OSError("MNISTRY_MIRROR is not set")
         downloads = Downloads("weights", [])
         try:
-            downloads.fetch(place, folder / name, md5=None)
+            downloads.fetch(f"{mirror}/weights/{name}", folder / name, md5=None)
         except NotFetchedError:
-            raise OSError(downloads.failures[name][place]) from None
+            (answer,) = downloads.failures[name].values()
+            raise OSError(f"{answer} in {without_user(mirror)}") from None
         return folder / name
 
     def from_hub() -> Path:
@@ -102,7 +107,9 @@ def _places(backbone: str, hub_id: str | None, folder: Path) -> dict[str, Callab
             reason = unreachable or error
             raise OSError(str(reason).strip().partition("\n")[0] or type(reason).__name__) from None
 
-    return {place: from_mirror, f"timm's hub ({hub_id})" if hub_id else "timm's hub": from_hub}
+    # The mirror's own place would make other bytes of the same training, and may hold a password.
+    hub = f"timm's hub ({hub_id})" if hub_id else "timm's hub"
+    return {f"MNISTRY_MIRROR/weights/{name}": from_mirror, hub: from_hub}
 
 
 def _check(weights: Weights, expected: str) -> None:

@@ -20,7 +20,7 @@ from src.heatmaps import heatmaps
 from src.inference import logits_in_pieces, probabilities_of
 from src.models import temperature_of
 from src.outputs import whole_folder
-from src.params import read_params
+from src.params import Pretrained, read_params
 from src.plots.base import save, save_all
 from src.plots.results import drawn_images, heatmap_answers, predicted_images, result_figures
 from src.predictions import Piece, in_pieces, write_predictions
@@ -62,6 +62,8 @@ def main(
         maps = heatmaps(model, images[answers.indices], answers.predicted)
         if maps is not None:
             save(predicted_images(answers, images, names, maps=maps), folder / "heatmaps.png")
+        elif isinstance(loaded.recipe, Pretrained):
+            log(f"no heatmaps.png: {loaded.recipe.backbone} has no last maps in rows and columns, as convolutions have")
     if not evaluation.errors:
         log("no mistakes to draw")
     log(

@@ -176,7 +176,8 @@ def train_classifier(
             log(f"warning: {warning}")
         probabilities = calibrate(model, validation, len(dataset.class_names))
         save_classifier(classifier, Classifier(model, params.model, recipe, dataset, familiarity_of(train), weights))
-        write_json(train_json, train_metrics(history, kept, model))
+        untrained = untrained_loss(history, recipe, len(dataset.class_names))
+        write_json(train_json, train_metrics(history, kept, model, untrained))
         files = load_files(normalized, validation_split(dataset, params.train), len(validation.labels))
         write_validation(validation_csv, validation, files, dataset, probabilities)
     checkpoint.remove()
@@ -200,12 +201,15 @@ def pretrained_weights(model: nn.Module, recipe: Recipe) -> dict[str, str] | Non
     """Give a pretrained model its weights, and say which; None for other models."""
     if not isinstance(recipe, Pretrained):
         return None
-    # It is in no other model's way.
+    # They are in no other model's way.
     from src.transfer import start_from_weights
+    from src.weights import PACKAGED
 
-    weights = asdict(start_from_weights(model, recipe))
-    log(f"weights of {weights['backbone']} from {weights['source']}, SHA-256 {weights['sha256']}")
-    return weights
+    weights = start_from_weights(model, recipe)
+    log(f"weights of {weights.backbone} from {weights.source}, SHA-256 {weights.sha256}")
+    if recipe.weights == "any" and weights.backbone != PACKAGED:
+        log(f"hint: only these are taken with -S models.pretrained.weights={weights.sha256}")
+    return asdict(weights)
 
 
 def pretrained_learner(
@@ -376,7 +380,7 @@ def worse_than_untrained(history: Sequence[Epoch], kept: Epoch, params: Params, 
 
     Nothing of the validation loss where that of the epoch that was kept is not.
     """
-    last, limit = history[-1], max(history[0].first_loss, math.log(num_classes))
+    last, limit = history[-1], max(untrained_loss(history, params.recipe, num_classes), math.log(num_classes))
     if last.train.loss > limit:
         return f"the last training loss, {last.train.loss:.5g}, is above the untrained {limit:.5g}; {advice(params)}"
     if last.validation and kept.validation and min(last.validation.loss, kept.validation.loss) > limit:
@@ -405,13 +409,19 @@ def kept_epoch(history: Sequence[Epoch], keep: Literal["last", "best"]) -> Epoch
     return last
 
 
-def train_metrics(history: Sequence[Epoch], kept: Epoch, model: nn.Module) -> dict[str, float]:
-    """What train.json holds: the losses are those of the epoch that was kept.
+def untrained_loss(history: Sequence[Epoch], recipe: Recipe, num_classes: int) -> float:
+    """That of the first batch, before the weights changed.
 
-    untrained_loss: of the first batch, before the weights changed.
+    A pretrained model's is that of equal shares for all classes, with which its head begins: when all of it is
+    trained, the head was trained before.
     """
+    return math.log(num_classes) if isinstance(recipe, Pretrained) else history[0].first_loss
+
+
+def train_metrics(history: Sequence[Epoch], kept: Epoch, model: nn.Module, untrained: float) -> dict[str, float]:
+    """What train.json holds: the losses are those of the epoch that was kept, and the one of the untrained model."""
     counts = {"epochs": history[-1].number, "kept_epoch": kept.number, "parameters": count_parameters(model)}
-    losses = {"untrained_loss": significant(history[0].first_loss)} | epoch_metrics(kept)
+    losses = {"untrained_loss": significant(untrained)} | epoch_metrics(kept)
     metrics = counts | {name: value for name, value in losses.items() if value is not None}
     return metrics | {"temperature": significant(float(temperature_of(model)))}
 

@@ -1,5 +1,7 @@
 """Heat maps: that they show what the classifier goes by."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -95,9 +97,60 @@ def test_heatmap_changes_when_the_weights_are_drawn_anew(trained, patches):
     np.testing.assert_array_equal(before, again)
     torch.manual_seed(1)
     other = build_model("cnn", recipe, dataset_info("ab", (1, 16, 16)))
-    after = heatmaps_of(other, images[:100], labels[:100])
-    correlations = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(before, after, strict=True)]
-    assert np.nanmean(correlations) < 0.5
+    assert mean_correlation(before, heatmaps_of(other, images[:100], labels[:100])) < 0.5
+
+
+def mean_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Of the maps of the same images."""
+    pairs = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(first, second, strict=True) if a.any() and b.any()]
+    assert len(pairs) > len(first) / 2
+    return float(np.mean(pairs))
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_mambaout"])
+def test_pretrained_heatmap_changes_when_the_weights_are_drawn_anew(params, backbone):
+    """Whether the last stage's maps have their channels first or last."""
+    recipe = params.models.pretrained.model_copy(update={"backbone": backbone, "image_size": 96})
+    codes = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), np.uint8)
+    found = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        model = build_model("pretrained", recipe, dataset_info("ab", (3, 32, 32))).eval()
+        torch.nn.init.normal_(model.get_parameter("network.head.1.weight"))
+        found.append(heatmaps_of(model, codes, [0, 1] * 4))
+    np.testing.assert_array_equal(found[0], found[1])
+    assert mean_correlation(found[0], found[2]) < 0.5
+
+
+@pytest.mark.parametrize(("backbone", "channels"), [("test_resnet", 1), ("test_mambaout", 3)])
+def test_heatmap_sums_over_the_channels_of_the_backbones_maps(params, backbone, channels):
+    """Wherever they are: the products of maps and gradients, by torch's own gradients of the whole network."""
+    recipe = params.models.pretrained.model_copy(update={"backbone": backbone, "image_size": 128, "trained": "all"})
+    model = build_model("pretrained", recipe, dataset_info("ab", (3, 128, 128))).eval()
+    torch.nn.init.normal_(model.get_parameter("network.head.1.weight"))
+    codes = np.random.default_rng(0).integers(0, 256, (2, 3, 128, 128), np.uint8)
+    kept: list[torch.Tensor] = []
+    network: Any = model.get_submodule("network")
+    layer = network.get_submodule(network.maps_layer)
+    hook = layer.register_forward_hook(lambda _, __, output: kept.append(output))
+    logits = model(torch.from_numpy(codes))
+    hook.remove()
+    (gradients,) = torch.autograd.grad(logits[:, 0].sum(), kept)
+    expected = (gradients * kept[0]).sum(channels).detach().relu()
+    assert expected.shape == (2, 4, 4)
+    found = heatmaps_of(model, codes, [0, 0])
+    expected = torch.nn.functional.interpolate(expected[:, None], (128, 128), mode="bilinear")[:, 0]
+    np.testing.assert_allclose(found, expected / expected.amax((1, 2), keepdim=True), atol=1e-5)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_backbone_whose_last_stage_is_no_module_has_no_heatmaps(params):
+    """As some of timm's name their stages."""
+    recipe = params.models.pretrained.model_copy(update={"backbone": "test_resnet", "image_size": 32})
+    model = build_model("pretrained", recipe, dataset_info("ab", (3, 32, 32)))
+    backbone: Any = model.get_submodule("network.backbone")
+    backbone.feature_info = [{"module": "block", "reduction": 32}]
+    assert heatmaps(model, np.zeros((2, 3, 32, 32), np.uint8), np.array([0, 1])) is None
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp"])

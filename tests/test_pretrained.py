@@ -1,5 +1,6 @@
 """`model=pretrained`: the backbone's weights, what surrounds it, and how it is trained."""
 
+import errno
 import gc
 import json
 import sys
@@ -19,12 +20,13 @@ from torch.nn import functional as F
 
 from src import weights as weights_module
 from src.batches import Subset
-from src.checkpoints import METADATA_KEY, load_classifier
+from src.checkpoints import METADATA_KEY, Classifier, load_classifier, save_classifier
 from src.errors import MnistryError
 from src.models import build_model
 from src.models.pretrained import Network, Standardize, _quarters, enlarged
 from src.params import Params, read_params
 from src.processes import Processes
+from src.resources import in_words
 from src.training import fit, make_optimizer, make_schedule
 from src.transfer import (
     compute_features,
@@ -35,7 +37,7 @@ from src.transfer import (
     train_head,
 )
 from src.weights import PACKAGED, PACKAGED_FILE, load_weights
-from stages import download, normalize, train
+from stages import download, evaluate, normalize, train
 from tests.conftest import PROJECT, dataset_info, words_printed
 
 CPU = torch.device("cpu")
@@ -179,12 +181,59 @@ def test_unknown_backbone_is_refused_with_similar_names(recipe):
         build_model("pretrained", small(recipe, backbone="resnet19"), dataset_info())
 
 
+@pytest.mark.parametrize(
+    ("backbone", "message"),
+    [
+        ("resnet18.nope", r"no image model 'resnet18\.nope'; expected one such as .*resnet18"),
+        ("halonet26t", r"backbone: halonet26t can't be used on images of 160x160 \(AssertionError\); expected another"),
+        ("crossvit_9_240", r"backbone: crossvit_9_240 can't be used on images of \d+x\d+ \(Attempting .+\); expected"),
+    ],
+)
+def test_backbone_that_cannot_be_built_is_refused_in_words(recipe, backbone, message):
+    """Whatever timm raises, also where a classifier's file asks for it."""
+    chosen = small(recipe, backbone=backbone, image_size=160)
+    with pytest.raises(MnistryError, match=message):
+        build_model("pretrained", chosen, dataset_info(shape=(3, 32, 32)))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "image_size", "sides", "expected"),
+    [
+        (SMALL, 160, (48, 64), (120, 160)),
+        ("test_vit", 160, (48, 64), (160, 160)),
+        ("test_vit", 100, (48, 64), (112, 112)),
+        ("test_vit", 64, (200, 300), (304, 304)),
+    ],
+)
+def test_backbones_of_one_size_see_squares_of_whole_patches(backbone, image_size, sides, expected):
+    """They would leave out the last rows and columns of pixels; others keep the proportions."""
+    network = Network(backbone, image_size, (3, *sides), 2)
+    assert network.size == expected
+    images = torch.rand(1, 3, *expected, requires_grad=True)
+    network._pooled(images).square().sum().backward()
+    assert images.grad is not None
+    assert images.grad[..., -1, :].any()
+    assert images.grad[..., -1].any()
+
+
+@pytest.mark.parametrize("backbone", ["test_vit_relpos", "test_mambaout"])
+def test_backbones_with_tables_that_no_file_has_come_back_whole(recipe, tmp_path, codes, backbone):
+    """Those of relative positions are made anew when a classifier is read."""
+    chosen, info = small(recipe, backbone=backbone), dataset_info(shape=(3, 32, 32))
+    model = build_model("pretrained", chosen, info).eval()
+    torch.nn.init.normal_(model.get_parameter("network.head.1.weight"))
+    save_classifier(tmp_path / "c.safetensors", Classifier(model, "pretrained", chosen, info))
+    loaded = load_classifier(tmp_path / "c.safetensors")
+    with torch.inference_mode():
+        assert torch.equal(loaded.model(codes), model(codes))
+
+
 def test_weights_of_other_backbones_come_from_the_mirror(recipe, mirror):
     """By their name; the classifier names the file and its SHA-256, which may be asked for."""
     model = build_model("pretrained", small(recipe), dataset_info(shape=(3, 32, 32)))
     found = start_from_weights(model, small(recipe))
     file = mirror / "weights" / f"{SMALL}.safetensors"
-    assert (found.backbone, found.source) == (SMALL, str(file))
+    assert (found.backbone, found.source) == (SMALL, f"MNISTRY_MIRROR/weights/{SMALL}.safetensors")
     assert found.sha256 == weights_module.file_sha256(file)
     torch.manual_seed(1)
     expected = timm.create_model(SMALL).state_dict()
@@ -196,11 +245,58 @@ def test_weights_of_other_backbones_come_from_the_mirror(recipe, mirror):
 
 
 def test_weights_of_another_network_are_refused(recipe, mirror):
-    """With what doesn't fit."""
-    save_file({"stem.weight": torch.zeros(2)}, mirror / "weights" / f"{SMALL}.safetensors")
+    """With the file's name and what doesn't fit first; weights that are no numbers, too."""
+    own = timm.create_model(SMALL).state_dict()
+    of_ten_classes = timm.create_model(SMALL, num_classes=10).state_dict()
+    infinite = own | {"conv1.0.weight": own["conv1.0.weight"] / 0}
     model = build_model("pretrained", small(recipe), dataset_info(shape=(3, 32, 32)))
-    with pytest.raises(MnistryError, match=rf"not the weights of {SMALL} \(Missing key.*: .conv1.+\.\.\.\)$"):
-        start_from_weights(model, small(recipe))
+    others = f"does not hold the weights of {SMALL}"
+    for weights, reason in (
+        ({"stem.weight": torch.zeros(2)}, rf"{others}: conv1\.0\.weight is missing$"),
+        (of_ten_classes, rf"{others}: fc\.weight has the shape \(10, 96\); expected \(1000, 96\)$"),
+        (infinite, r"has weights that are not finite numbers$"),
+    ):
+        save_file(weights, mirror / "weights" / f"{SMALL}.safetensors")
+        with pytest.raises(MnistryError, match=rf"backbone: MNISTRY_MIRROR/weights/{SMALL}\.safetensors {reason}"):
+            start_from_weights(model, small(recipe))
+
+
+def test_damaged_weights_in_the_mirror_are_an_error(mirror):
+    """Others, of the hub, would take their place without a word."""
+    file = mirror / "weights" / f"{SMALL}.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(MnistryError, match=rf"weights/{SMALL}\.safetensors is damaged or .*; replace it$"):
+        load_weights(SMALL, "timm/small", "any")
+
+
+def test_password_of_a_mirror_is_not_shown(mirror, monkeypatch):
+    """Where its answer is."""
+    monkeypatch.setenv("MNISTRY_MIRROR", "http://me:secret@127.0.0.1:9/files")
+    monkeypatch.setattr("src.downloads.BACKOFF_SECONDS", 0)
+    with pytest.raises(MnistryError, match=r"no connection in http://127\.0\.0\.1:9/files; timm's hub") as caught:
+        load_weights(SMALL, None, "any")
+    assert "secret" not in str(caught.value)
+
+
+def test_features_that_do_not_fit_on_the_disk_are_an_error_that_names_the_folder(recipe, codes, monkeypatch, tmp_path):
+    """And the variable that names another: before they are computed, or when the disk is full."""
+    model = build_model("pretrained", small(recipe), dataset_info(shape=(3, 32, 32)))
+    subset = Subset(codes, torch.arange(4), torch.arange(4))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def full(*_: object) -> Any:
+        yield torch.zeros(2, SMALL_FEATURES)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("src.transfer._features", full)
+    written = (
+        rf"no space left on device after .+ of {in_words(4 * 4 * SMALL_FEATURES)} of features were written; make room"
+    )
+    with pytest.raises(MnistryError, match=rf"^{tmp_path}: {written} there and run again\nTMPDIR may name another"):
+        compute_features(model, subset, False, torch.float32)
+    monkeypatch.setattr("src.outputs.free_room", lambda _: 5)
+    with pytest.raises(MnistryError, match=r"only 5 bytes are free there\. .*\nTMPDIR may name another folder for the"):
+        compute_features(model, subset, False, torch.float32)
 
 
 @pytest.mark.parametrize("mirrored", [True, False])
@@ -208,7 +304,7 @@ def test_weights_that_no_place_has_are_an_error_that_names_both(mirrored, mirror
     """The mirror, or that there is none, and timm's hub, each with its answer, and what to do."""
     if not mirrored:
         monkeypatch.delenv("MNISTRY_MIRROR")
-    answer = "resnet18.safetensors: no such file" if mirrored else "MNISTRY_MIRROR: not set"
+    answer = "resnet18.safetensors: no such file" if mirrored else "MNISTRY_MIRROR is not set"
     hub = r"timm's hub \(timm/resnet18\.a1_in1k\): the hub is unreachable\n"
     with pytest.raises(MnistryError, match=rf"{answer}.*; {hub}Set MNISTRY_MIRROR .* weights/resnet18\.safetensors"):
         load_weights("resnet18", "timm/resnet18.a1_in1k", "any")
@@ -251,7 +347,7 @@ def test_features_of_mirror_images_follow_those_of_their_images(recipe, codes):
     found, none = feature_subsets(model, subset, nothing, True, torch.float32, lines.append)
     assert found.labels.tolist() == [3, 3, 1, 1]
     assert (len(none), none.images.shape[1]) == (0, SMALL_FEATURES)
-    assert lines[0] == "computing the features of 2 training images and their mirror images, enlarged to 32x32"
+    assert lines[0] == "computing the features of 2 training images and their mirror images, at 32x32"
     first, network = parts(model)
     with torch.no_grad():
         features, mirrored = network.features(first(codes)), network.features(first(codes.flip(3)))
@@ -371,10 +467,11 @@ def test_trained_head_is_a_classifier_like_any_other(digits, mirror, capsys):
         metadata = json.loads(file.metadata()[METADATA_KEY])
     sha256 = weights_module.file_sha256(mirror / "weights" / f"{SMALL}.safetensors")
     assert metadata["weights"] == {
-        "backbone": SMALL, "source": f"{mirror}/weights/{SMALL}.safetensors", "sha256": sha256,
+        "backbone": SMALL, "source": f"MNISTRY_MIRROR/weights/{SMALL}.safetensors", "sha256": sha256,
     }  # fmt: skip
-    assert f"weights of {SMALL} from {mirror}/weights/{SMALL}.safetensors, SHA-256 {sha256}" in printed
-    assert "hint" not in printed
+    assert f"weights of {SMALL} from MNISTRY_MIRROR/weights/{SMALL}.safetensors, SHA-256 {sha256}" in printed
+    hints = [line for line in printed.splitlines() if line.startswith("hint: ")]
+    assert hints == [f"hint: only these are taken with -S models.pretrained.weights={sha256}"]
     assert json.loads((folder / "train.json").read_text())["validation_accuracy"] > 0.5
     again = digits("second", epochs=4, augment__flip=False)
     assert (folder / "c.safetensors").read_bytes() == (again / "c.safetensors").read_bytes()
@@ -392,6 +489,7 @@ def test_whole_network_starts_from_the_head_and_goes_on_where_it_was_cut_off(dig
     """Without computing features again; the bytes are those of a training in one piece."""
     whole = digits("whole", trained="all", epochs=2)
     printed = capsys.readouterr().out
+    assert json.loads((whole / "train.json").read_text())["untrained_loss"] == pytest.approx(np.log(10), abs=1e-4)
     assert "the head is trained, to a loss of" in printed
     monkeypatch.setattr("src.resuming.SECONDS", 0)
     monkeypatch.setattr("src.resuming.SHARE", 1e9)
@@ -410,6 +508,18 @@ def test_whole_network_starts_from_the_head_and_goes_on_where_it_was_cut_off(dig
     assert "training goes on after epoch 1/2" in printed
     assert "features" not in printed
     assert (whole / "c.safetensors").read_bytes() == (resumed / "c.safetensors").read_bytes()
+
+
+def test_backbone_without_maps_is_evaluated_without_heatmaps(digits, mirror, capsys):
+    """Which the log says: a vision transformer's patches aren't in rows and columns."""
+    save_file(timm.create_model("test_vit").state_dict(), mirror / "weights" / "test_vit.safetensors")
+    folder = digits("vit", backbone="test_vit", epochs=1)
+    capsys.readouterr()
+    outputs = (folder / name for name in ("metrics", "p.csv", "figures"))
+    evaluate.main(folder.parent / "normalized", folder / "c.safetensors", folder / "history.csv", *outputs)
+    assert "no heatmaps.png: test_vit has no last maps in rows and columns" in capsys.readouterr().out
+    assert (folder / "figures" / "predictions.png").exists()
+    assert not (folder / "figures" / "heatmaps.png").exists()
 
 
 def test_one_process_trains_it(default_params, digits, tmp_path):

@@ -18,6 +18,7 @@ from benchmarks.memory import peak_bytes, run_measured
 from benchmarks.peers.environments import python_of
 from benchmarks.peers.protocol import Evaluation
 from benchmarks.sections import PAGE, PHOTOGRAPHS, put_section
+from commands import count
 from src.devices import processor_name
 
 
@@ -58,7 +59,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, help="a normalized dataset of photographs")
-    parser.add_argument("--seeds", type=int, default=1, help="trainings of each system (%(default)s)")
+    parser.add_argument("--seeds", type=count, default=1, help="trainings of each system (%(default)s)")
     modules = [system.module for system in SYSTEMS.values()]
     parser.add_argument("--only", nargs="+", choices=modules, help="print the table of these; the page stays as it is")
     arguments = parser.parse_args()

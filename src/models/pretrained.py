@@ -6,6 +6,7 @@ one in each quarter of the image, too.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -54,14 +55,17 @@ class Network(nn.Module):
     def __init__(self, name: str, image_size: int, shape: tuple[int, int, int], num_classes: int):
         super().__init__()
         self.name = name
-        self.backbone, self.size = build_backbone(name, image_size, shape[1:])
+        self.size = input_size(name, image_size, shape[1:])
         config = timm.get_pretrained_cfg(name)
         # Until `undo`, images are taken for pixels in [0, 1].
         mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (config.mean, config.std))
         self.register_buffer("scale", 1 / std)
         self.register_buffer("offset", -mean / std)
-        with torch.no_grad():
+        with refusing(name, self.size), torch.device("meta"), torch.no_grad():
+            self.backbone = build_backbone(name, self.size)
             features = self._pooled(torch.zeros(1, 3, *self.size)).shape[1]
+        if not self.scale.is_meta:
+            self.backbone = build_backbone(name, self.size)
         head = nn.Linear(features, num_classes)
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
@@ -75,10 +79,15 @@ class Network(nn.Module):
         self.scale = self.scale / (255 * scale)
 
     @property
-    def maps_layer(self) -> str:
-        """The last stage, by its name in the network: heat maps are of its maps."""
-        name: str = self.backbone.feature_info[-1]["module"]
-        return f"backbone.{name}"
+    def maps_layer(self) -> str | None:
+        """The last stage, by its name in the network: heat maps are of its maps. None where it isn't one module."""
+        name = f"backbone.{self.backbone.feature_info[-1]['module']}"
+        return name if name in dict(self.named_modules()) else None
+
+    @property
+    def maps_channels_last(self) -> bool:
+        """Whether that stage's maps have the shape (N, H, W, C)."""
+        return bool(getattr(self.backbone, "output_fmt", "NCHW") == "NHWC")
 
     @property
     def hub_id(self) -> str | None:
@@ -86,10 +95,10 @@ class Network(nn.Module):
         found: str | None = timm.get_pretrained_cfg(self.name).hf_hub_id
         return found
 
-    def load(self, weights: Mapping[str, Tensor], in_order: bool) -> None:
+    def load(self, weights: Mapping[str, Tensor], in_order: bool, source: str) -> None:
         """Give the backbone its pretrained weights, by timm's names; raises MnistryError where they are others.
 
-        in_order: they have other names, and timm's order.
+        in_order: they have other names, and timm's order. source: where they are from, for the error.
         """
         if in_order:
             weights = dict(zip(timm.create_model(self.name).state_dict(), weights.values(), strict=True))
@@ -99,10 +108,12 @@ class Network(nn.Module):
             # With its own classes: without them, timm would leave out whatever doesn't fit, and say nothing.
             backbone = timm.create_model(self.name, **given, **fixed)
         except (RuntimeError, KeyError) as error:
-            # It names each of the hundreds of tensors that are missing.
-            first = shorten(" ".join(str(error).split()).split(": ", 1)[-1])
+            with torch.device("meta"):
+                expected = timm.create_model(self.name, **fixed).state_dict()
+            # The error itself names each of the hundreds of tensors that are missing.
+            reason = _difference(weights, expected) or shorten(" ".join(str(error).split()))
             raise MnistryError(
-                f"models.pretrained.backbone: what was found are not the weights of {self.name} ({first})"
+                f"models.pretrained.backbone: {source} does not hold the weights of {self.name}: {reason}"
             ) from None
         backbone.reset_classifier(0)
         self.backbone.load_state_dict(folded(backbone.eval(), self.name).state_dict())
@@ -153,25 +164,67 @@ def build(recipe: Pretrained, shape: tuple[int, int, int], num_classes: int) -> 
     return network
 
 
-def build_backbone(name: str, image_size: int, sides: tuple[int, int]) -> tuple[Any, tuple[int, int]]:
-    """The model of timm without weights and classes, and the height and width of the images that it is given.
+def _difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
+    for name, tensor in expected.items():
+        if name not in found:
+            return f"{name} is missing"
+        if found[name].shape != tensor.shape:
+            return f"{name} has the shape {tuple(found[name].shape)}; expected {tuple(tensor.shape)}"
+    return None
 
-    sides: height and width of the images that there are. Raises MnistryError.
+
+def build_backbone(name: str, size: tuple[int, int]) -> Any:
+    """The model of timm without weights and classes, for images of that height and width; raises MnistryError."""
+    options = {"img_size": size} if timm.get_pretrained_cfg(name).fixed_input_size else {}
+    backbone = timm.create_model(name, num_classes=0, **options)
+    if not hasattr(backbone, "forward_intermediates"):
+        raise MnistryError(f"models.pretrained.backbone: {name} doesn't give its maps; expected another one")
+    return folded(backbone.eval(), name)
+
+
+def _is_known(name: str) -> bool:
+    try:
+        return bool(timm.is_model(name)) and timm.get_pretrained_cfg(name) is not None
+    except RuntimeError:
+        # A known model after a point of which there is an unknown name of weights.
+        return False
+
+
+@contextmanager
+def refusing(name: str, size: tuple[int, int]) -> Iterator[None]:
+    """Raises MnistryError for whatever a model of timm raises in the block, built for images of that size."""
+    try:
+        yield
+    except MnistryError:
+        raise
+    except Exception as error:
+        # Each model says it in its own way, some by an AssertionError without words.
+        reason = shorten(" ".join(str(error).split())) or type(error).__name__
+        raise MnistryError(
+            f"models.pretrained.backbone: {name} can't be used on images of {size[0]}x{size[1]} ({reason}); expected "
+            "another one, or another image_size"
+        ) from None
+
+
+def input_size(name: str, image_size: int, sides: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the images that the model of timm is given, of images with those sides.
+
+    A model that is built for one size, as vision transformers are, is given squares, whose sides are multiples of what
+    it reduces them by: it would leave out the rest. Raises MnistryError where timm has no such model.
     """
-    if not timm.is_model(name):
+    if not _is_known(name):
         near = get_close_matches(name, timm.list_models(), n=3, cutoff=0.5) or ["tf_efficientnet_lite0"]
         raise MnistryError(
             f"models.pretrained.backbone: timm has no image model {name!r}; expected one such as {', '.join(near)}"
         )
     size = enlarged(sides, image_size)
-    options: dict[str, Any] = {}
-    if timm.get_pretrained_cfg(name).fixed_input_size:
-        size = (max(size), max(size))
-        options = {"img_size": size}
-    backbone = timm.create_model(name, num_classes=0, **options)
-    if not hasattr(backbone, "forward_intermediates"):
-        raise MnistryError(f"models.pretrained.backbone: {name} doesn't give its maps; expected another one")
-    return folded(backbone.eval(), name), size
+    if not timm.get_pretrained_cfg(name).fixed_input_size:
+        return size
+    with refusing(name, size), torch.device("meta"):
+        stages = getattr(timm.create_model(name, num_classes=0), "feature_info", [])
+    factor = max([stage["reduction"] for stage in stages], default=1)
+    side = -(-max(size) // factor) * factor
+    return side, side
 
 
 def enlarged(sides: tuple[int, int], image_size: int) -> tuple[int, int]:
