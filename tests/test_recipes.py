@@ -1,5 +1,6 @@
 """What `auto` in a recipe becomes."""
 
+import re
 from argparse import ArgumentParser
 
 import pytest
@@ -20,7 +21,7 @@ from src.recipes import (
     recipe_of_head,
 )
 from src.yaml_files import Section
-from tests.conftest import dataset_info
+from tests.conftest import PROJECT, dataset_info
 
 
 @pytest.fixture
@@ -88,15 +89,15 @@ def test_fewer_characters_take_the_larger_cnn_and_adam(written, images, optimize
 
 @pytest.mark.parametrize("model", ["mlp", "cnn", "resnet"])
 def test_few_characters_are_turned(written, model):
-    """And images of unknown content, but not objects, nor 10,000 images and more."""
-    facts = Facts(9_999, "characters"), Facts(1_000), Facts(9_999, "objects"), Facts(10_000, "characters")
+    """And images of unknown content, but not objects, nor 25,000 images and more."""
+    facts = Facts(24_999, "characters"), Facts(1_000), Facts(9_999, "objects"), Facts(25_000, "characters")
     turned = [complete(model, getattr(written.models, model), each).augment.rotation for each in facts]
     assert turned == [10, 10, 0, 0]
 
 
 def test_few_objects_are_shifted_for_the_mlp(written):
     """Many aren't."""
-    few, many = (complete("mlp", written.models.mlp, Facts(images, "objects")) for images in (9_999, 10_000))
+    few, many = (complete("mlp", written.models.mlp, Facts(images, "objects")) for images in (24_999, 25_000))
     assert (few.augment.shift, many.augment.shift) == (0.04, 0)
 
 
@@ -131,10 +132,12 @@ def test_fewer_images_take_more_epochs(base, images, batch_size, epochs):
     ("optimizer", "rate"), [("adam", 0.003), ("adamw", 0.003), ("sgd", 0.1), ("muon", 0.01), ("auto", 0.003)]
 )
 def test_a_written_optimizer_takes_a_rate_of_its_own(written, optimizer, rate):
-    """Adam's would be far too low for SGD; a rate that is written stays."""
+    """Adam's would be far too low for SGD, but not in a pretrained network; a rate that is written stays."""
     recipe = written.models.mlp.model_copy(update={"optimizer": optimizer})
     assert complete("mlp", recipe, Facts(1000)).learning_rate == rate
     assert complete("mlp", recipe.model_copy(update={"learning_rate": 0.5}), Facts(1000)).learning_rate == 0.5
+    whole = written.models.pretrained.model_copy(update={"optimizer": optimizer, "trained": "all"})
+    assert complete("pretrained", whole, Facts(1000)).learning_rate == 0.001
 
 
 @pytest.mark.parametrize(
@@ -159,6 +162,38 @@ def test_what_the_content_decides_is_known_by_name(written):
     augment = cnn.augment.model_copy(update={"flip": True, "cutout": 0.3})
     assert decided_by_content("cnn", cnn.model_copy(update={"augment": augment}), Facts(1000)) == ["augment.rotation"]
     assert decided_by_content("linear", written.models.linear, Facts(1000)) == []
+
+
+@pytest.mark.parametrize(
+    ("classes", "images", "content", "shift"),
+    [
+        (10, 299, "characters", 0.07),
+        (10, 300, "characters", 0.04),
+        (300, 8_999, None, 0.07),
+        (300, 9_000, None, 0.04),
+        (10, 299, "objects", 0.04),
+    ],
+)
+def test_the_cnn_shifts_few_images_per_class_farther(written, classes, images, content, shift):
+    """But for objects, of which that wasn't tried."""
+    recipe = complete("cnn", written.models.cnn, Facts(images, content, classes=classes))
+    assert recipe.augment.shift == shift
+
+
+@pytest.mark.parametrize(("model", "epochs"), [("cnn", 41), ("resnet", 41), ("mlp", 52), ("linear", 28)])
+def test_many_classes_take_more_steps_of_networks_that_convolve(written, model, epochs):
+    """Of 300 classes with 16 images each, 1,500 and not 700; others have no use for them."""
+    facts = Facts(4_800, "characters", classes=300)
+    assert complete(model, getattr(written.models, model), facts).epochs == epochs
+
+
+def test_the_rules_evidence_is_in_the_log():
+    """By the headings that the docstring below RULES quotes."""
+    source, log = ((PROJECT / name).read_text("utf-8") for name in ("src/recipes.py", "docs/log.md"))
+    quoted = re.findall(r'"([^"]+)"', source.partition("Evidence in docs/log.md:")[2].partition('"""')[0])
+    headings = re.findall(r"^## [\d-]+ (.*): ", log, re.MULTILINE)
+    assert len(quoted) > 10
+    assert {" ".join(each.split()) for each in quoted} <= set(headings)
 
 
 @pytest.mark.parametrize("content", ["characters", "objects"])
