@@ -140,6 +140,14 @@ def test_a_written_optimizer_takes_a_rate_of_its_own(written, optimizer, rate):
     assert complete("pretrained", whole, Facts(1000)).learning_rate == 0.001
 
 
+def test_softmax_regression_takes_a_higher_rate_of_small_images(written):
+    """Digits' 8 pixels a side against MNIST's 28."""
+    rates = [
+        complete("linear", written.models.linear, Facts(1000, side=side)).learning_rate for side in (8, 15, 16, 28)
+    ]
+    assert rates == [0.01, 0.01, 0.003, 0.003]
+
+
 @pytest.mark.parametrize(
     ("side", "channels"), [(28, (16, 64, 128)), (8, (16, 64, 128)), (7, (16, 64)), (2, (16,)), (1, (16,))]
 )
