@@ -33,6 +33,7 @@ from src.training import evaluate, fit
 
 HELD_OUT = 10_000
 """Images that judge, at most; of a smaller training split, a fifth."""
+FROM_SCRATCH = [model for model in MODELS if model != "pretrained"]
 KNOBS: dict[str, tuple[Any, ...]] = {
     "epochs": (0.33, 0.5, 0.7, 1.0, 1.4, 2.0),
     "batch_size": (32, 64, 128),
@@ -50,7 +51,7 @@ def main() -> None:
     """Print each recipe's accuracy as it is known, then the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipes", description=__doc__)
     parser.add_argument("folder", type=Path, help="a normalized dataset")
-    parser.add_argument("--model", choices=MODELS, default="cnn")
+    parser.add_argument("--model", choices=FROM_SCRATCH, default="cnn")
     parser.add_argument("--images", type=count, help="of the training split to train on (all but those held out)")
     parser.add_argument("--trials", type=count, default=20, help="recipes, the own one among them (%(default)s)")
     parser.add_argument("--seeds", type=count, default=3, help="trainings of each recipe (%(default)s)")
@@ -131,20 +132,34 @@ def draw_changes(own: Recipe, count: int) -> Iterator[dict[str, Any]]:
 
 def changed(recipe: RecipeT, change: dict[str, Any]) -> RecipeT:
     """The recipe with other values, by their dotted names; raises ValidationError for what it can't have."""
-    content = recipe.model_dump()
+    return type(recipe).model_validate(_content(recipe, change))
+
+
+def _content(recipe: Recipe, change: dict[str, Any]) -> dict[str, Any]:
+    content = recipe.model_dump(mode="json")
+    augment = content["augment"]
     for name, value in change.items():
-        section = content["augment"] if name.startswith("augment.") else content
+        section = augment if name.startswith("augment.") else content
         section[name.removeprefix("augment.")] = value
-    return type(recipe).model_validate(content)
+    return content
 
 
 def asked(parser: argparse.ArgumentParser, recipe: RecipeT, words: list[str]) -> RecipeT:
     """The recipe with what `words`, each KNOB=VALUE, change; ends the program with one line where it can't be."""
-    change = {name: yaml.safe_load(value) for name, _, value in (word.partition("=") for word in words)}
+    change = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            parser.error(f"--set: {word!r}; expected KNOB=VALUE")
+        try:
+            change[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            parser.error(f"--set: {word!r} is not a value in YAML")
     try:
         return changed(recipe, change)
     except ValidationError as error:
-        parser.error(f"--set: {explain(error.errors()[0], type(recipe), None)}")
+        root = yaml.compose(yaml.safe_dump(_content(recipe, change)))
+        parser.error(f"--set: {explain(error.errors()[0], type(recipe), root)}")
 
 
 def describe(change: dict[str, Any]) -> str:

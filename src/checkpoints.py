@@ -104,8 +104,8 @@ def load_classifier(path: Path) -> Classifier:
         raise MnistryError(f"{path}: no such file; run `dvc repro` or `dvc checkout`") from None
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
         raise MnistryError(f"{path}: not a classifier of mnistry's ({error}); run `dvc repro`") from None
-    if any(name not in found for name, _ in model.named_buffers()):
-        # Tables of a backbone that are in no file, such as those of relative positions; its size is known by now.
+    if any(buffer not in found for buffer, _ in model.named_buffers()):
+        # Tables that are in no file, such as those of relative positions; the size of a backbone's is bounded.
         model = build_model(name, recipe, dataset)
     model.load_state_dict(weights, assign=True)
     if not is_finite(model):

@@ -151,7 +151,7 @@ def _get(url: str, path: Path) -> None:
         raise AttemptFailedError("no such host" if unknown_host else "no connection", again=not unknown_host) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
         # requests lets through what other libraries raise for addresses and headers that make no sense.
-        raise AttemptFailedError(str(error)) from None
+        raise AttemptFailedError(str(error).replace(url, without_user(url))) from None
 
 
 def _answer(url: str) -> "requests.Response":

@@ -34,7 +34,8 @@ def heatmaps(model: nn.Module, codes: np.ndarray, classes: np.ndarray) -> np.nda
         chosen = logits.gather(1, torch.from_numpy(classes).to(device)[:, None]).sum()
         (gradients,) = torch.autograd.grad(chosen, maps)
     products = (gradients * maps).detach()
-    if getattr(model.get_submodule("network"), "maps_channels_last", False):
+    channels = getattr(model.get_submodule("network"), "maps_channels", products.shape[1])
+    if products.shape[1] != channels:
         products = products.movedim(3, 1)
     found = products.sum(1, keepdim=True).relu()
     found = F.interpolate(found.float(), codes.shape[2:], mode="bilinear").squeeze(1)

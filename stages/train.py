@@ -208,7 +208,7 @@ def pretrained_weights(model: nn.Module, recipe: Recipe) -> dict[str, str] | Non
     weights = start_from_weights(model, recipe)
     log(f"weights of {weights.backbone} from {weights.source}, SHA-256 {weights.sha256}")
     if recipe.weights == "any" and weights.backbone != PACKAGED:
-        log(f"hint: only these are taken with -S models.pretrained.weights={weights.sha256}")
+        log(f"hint: to accept these weights alone from now on: -S models.pretrained.weights={weights.sha256}")
     return asdict(weights)
 
 

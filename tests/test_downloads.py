@@ -264,3 +264,12 @@ def test_connection_and_answers_have_their_time_outs(server, tmp_path, monkeypat
     fetch(server, "fine", tmp_path)
     assert asked == [(downloads.CONNECT_SECONDS, downloads.READ_SECONDS)]
     assert downloads.CONNECT_SECONDS == 5
+
+
+def test_password_of_a_mirror_is_never_shown(tmp_path):
+    """Neither where it was tried nor in what libraries say of its address."""
+    for mirror in ("http://me:secret@127.0.0.1:99999/f", "http://me:secret@/f"):
+        with pytest.raises(NotFetchedError) as caught:
+            Downloads("mnist", []).fetch(f"{mirror}/file.gz", tmp_path / "file.gz", md5=None)
+        assert "secret" not in str(caught.value)
+        assert "file.gz" in str(caught.value)

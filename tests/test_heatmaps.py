@@ -144,6 +144,19 @@ def test_heatmap_sums_over_the_channels_of_the_backbones_maps(params, backbone, 
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
+def test_nothing_before_the_maps_is_kept_for_gradients(params):
+    """A whole backbone's feature maps of all shown images take gigabytes."""
+    recipe = params.models.pretrained.model_copy(update={"backbone": "test_resnet", "image_size": 32, "trained": "all"})
+    model = build_model("pretrained", recipe, dataset_info("ab", (3, 32, 32))).eval()
+    torch.nn.init.normal_(model.get_parameter("network.head.1.weight"))
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    wanted: list[bool] = []
+    first.register_forward_hook(lambda _, __, output: wanted.append(output.requires_grad))
+    heatmaps_of(model, np.zeros((2, 3, 32, 32), np.uint8), [0, 1])
+    assert wanted
+    assert not any(wanted)
+
+
 def test_backbone_whose_last_stage_is_no_module_has_no_heatmaps(params):
     """As some of timm's name their stages."""
     recipe = params.models.pretrained.model_copy(update={"backbone": "test_resnet", "image_size": 32})

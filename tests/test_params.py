@@ -51,7 +51,7 @@ def test_every_knob_is_explained():
 def test_number_without_dot_is_a_number(write_params):
     """`dvc exp run -S` writes 5e-05, which YAML 1.1 takes for a string."""
     path = write_params()
-    path.write_text(path.read_text().replace("learning_rate: 0.01", "learning_rate: 5e-05", 1))
+    path.write_text(path.read_text().replace("learning_rate: auto", "learning_rate: 5e-05", 1))
     assert "5e-05" in path.read_text()
     assert 5e-05 in {recipe.learning_rate for _, recipe in read_params(path).models}
 

@@ -216,9 +216,23 @@ def test_backbones_of_one_size_see_squares_of_whole_patches(backbone, image_size
     assert images.grad[..., -1].any()
 
 
+def test_backbones_that_no_file_can_hold_are_refused(recipe):
+    """With tables of positions that a small file would make huge, or layers that share their weights."""
+    for backbone, image_size, message in (
+        (
+            "test_vit_relpos",
+            4096,
+            r"models\.pretrained\.image_size: takes 3\d\d GB for tables of positions; expected a",
+        ),
+        ("coat_lite_tiny", 64, r"models\.pretrained\.backbone: its layers share weights; expected another one"),
+    ):
+        with pytest.raises(MnistryError, match=message):
+            build_model("pretrained", small(recipe, backbone=backbone, image_size=image_size), dataset_info())
+
+
 @pytest.mark.parametrize("backbone", ["test_vit_relpos", "test_mambaout"])
 def test_backbones_with_tables_that_no_file_has_come_back_whole(recipe, tmp_path, codes, backbone):
-    """Those of relative positions are made anew when a classifier is read."""
+    """Those of relative positions, which the first has, are made anew when a classifier is read."""
     chosen, info = small(recipe, backbone=backbone), dataset_info(shape=(3, 32, 32))
     model = build_model("pretrained", chosen, info).eval()
     torch.nn.init.normal_(model.get_parameter("network.head.1.weight"))
@@ -253,6 +267,7 @@ def test_weights_of_another_network_are_refused(recipe, mirror):
     others = f"does not hold the weights of {SMALL}"
     for weights, reason in (
         ({"stem.weight": torch.zeros(2)}, rf"{others}: conv1\.0\.weight is missing$"),
+        ({}, rf"{others}: it is empty$"),
         (of_ten_classes, rf"{others}: fc\.weight has the shape \(10, 96\); expected \(1000, 96\)$"),
         (infinite, r"has weights that are not finite numbers$"),
     ):
@@ -471,7 +486,7 @@ def test_trained_head_is_a_classifier_like_any_other(digits, mirror, capsys):
     }  # fmt: skip
     assert f"weights of {SMALL} from MNISTRY_MIRROR/weights/{SMALL}.safetensors, SHA-256 {sha256}" in printed
     hints = [line for line in printed.splitlines() if line.startswith("hint: ")]
-    assert hints == [f"hint: only these are taken with -S models.pretrained.weights={sha256}"]
+    assert hints == [f"hint: to accept these weights alone from now on: -S models.pretrained.weights={sha256}"]
     assert json.loads((folder / "train.json").read_text())["validation_accuracy"] > 0.5
     again = digits("second", epochs=4, augment__flip=False)
     assert (folder / "c.safetensors").read_bytes() == (again / "c.safetensors").read_bytes()

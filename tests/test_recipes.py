@@ -2,6 +2,7 @@
 
 import re
 from argparse import ArgumentParser
+from dataclasses import replace
 
 import pytest
 
@@ -138,6 +139,13 @@ def test_a_written_optimizer_takes_a_rate_of_its_own(written, optimizer, rate):
     assert complete("mlp", recipe.model_copy(update={"learning_rate": 0.5}), Facts(1000)).learning_rate == 0.5
     whole = written.models.pretrained.model_copy(update={"optimizer": optimizer, "trained": "all"})
     assert complete("pretrained", whole, Facts(1000)).learning_rate == 0.001
+
+
+def test_facts_are_the_datasets():
+    """Its images' shorter side, whichever that is, its classes and its content."""
+    for shape in ((3, 12, 9), (3, 9, 12)):
+        info = replace(dataset_info("abc", shape), content="objects")
+        assert Facts.of(info, 5) == Facts(5, "objects", side=9, classes=3)
 
 
 def test_softmax_regression_takes_a_higher_rate_of_small_images(written):
@@ -293,7 +301,12 @@ def test_benchmarks_change_a_recipe_by_dotted_names(written):
     [
         ("epoch=5", "--set: epoch is not a known key; did you mean epochs?"),
         ("augment.flop=1", "--set: augment.flop is not a known key; did you mean flip?"),
-        ("epochs", "--set: epochs is empty; expected an integer, or auto"),
+        ("epochs", "--set: 'epochs'; expected KNOB=VALUE"),
+        ("=5", "--set: '=5'; expected KNOB=VALUE"),
+        ("epochs=", "--set: epochs is null; expected an integer, or auto"),
+        ("epochs=0", "--set: epochs is 0; expected a number of at least 1, or auto"),
+        ("optimizer=foo", "--set: optimizer is 'foo'; expected one of adam"),
+        ("channels=[4", "--set: 'channels=[4' is not a value in YAML"),
     ],
 )
 def test_benchmarks_refuse_what_no_recipe_has(written, capsys, word, message):

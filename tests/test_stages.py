@@ -276,13 +276,23 @@ def test_best_goes_by_images_that_are_held_out(project, normalized, write_params
     write_params(models__mlp__epochs=2, train__keep="best", train__validation_fraction=0.0)
     with pytest.raises(MnistryError, match=r"^train.keep: best goes by the validation loss, and no images are held"):
         train.main(normalized, *files)
-    write_params(models__mlp__epochs=4, models__mlp__learning_rate=3.0, train__validation_fraction=0.05)
+    write_params(
+        models__mlp__epochs=4,
+        models__mlp__learning_rate=0.3,
+        models__mlp__schedule="constant",
+        train__validation_fraction=0.05,
+    )
     train.main(normalized, *files)
     losses = [float(row["validation_loss"]) for row in rows(project / "history.csv")]
     summary, best = json.loads((project / "train.json").read_text()), losses.index(min(losses)) + 1
     assert (summary["epochs"], summary["kept_epoch"]) == (4, best)
     assert summary["validation_loss"] == min(losses)
     assert f"kept: epoch {best}, with the lowest validation loss" in capsys.readouterr().out
+    assert best < 4
+    predicted = [row["predicted"] == row["actual"] for row in rows(project / "v.csv")]
+    accuracies = [float(row["validation_accuracy"]) for row in rows(project / "history.csv")]
+    assert np.mean(predicted) == pytest.approx(accuracies[best - 1], abs=1e-4)
+    assert np.mean(predicted) != pytest.approx(accuracies[-1], abs=1e-4)
 
 
 def test_training_says_its_recipe_and_what_the_images_would_decide(project, write_params, capsys):

@@ -20,11 +20,14 @@ from src.errors import MnistryError
 from src.explanations import shorten
 from src.normalization import Normalization
 from src.params import Pretrained
+from src.resources import in_words
 
 LEAST = 32
 """Pixels of a side: the backbones halve it five times."""
 CHUNK = 16
 """Images at a time where no gradients are wanted; more leave the processor's caches and take up to 1.6 times longer."""
+MOST_TABLES = 1 << 30
+"""Bytes of what is in no classifier's file, so that one of a few bytes can't ask for more."""
 FOLDED = "tf_efficientnet_lite"
 """Begins the names of the models in which a batch normalization directly follows each convolution."""
 
@@ -63,6 +66,7 @@ class Network(nn.Module):
         self.register_buffer("offset", -mean / std)
         with refusing(name, self.size), torch.device("meta"), torch.no_grad():
             self.backbone = build_backbone(name, self.size)
+            refuse_what_files_cannot_hold(self.backbone)
             features = self._pooled(torch.zeros(1, 3, *self.size)).shape[1]
         if not self.scale.is_meta:
             self.backbone = build_backbone(name, self.size)
@@ -85,9 +89,9 @@ class Network(nn.Module):
         return name if name in dict(self.named_modules()) else None
 
     @property
-    def maps_channels_last(self) -> bool:
-        """Whether that stage's maps have the shape (N, H, W, C)."""
-        return bool(getattr(self.backbone, "output_fmt", "NCHW") == "NHWC")
+    def maps_channels(self) -> int:
+        """How many channels that stage's maps have, first or last."""
+        return int(self.backbone.feature_info[-1]["num_chs"])
 
     @property
     def hub_id(self) -> str | None:
@@ -100,6 +104,10 @@ class Network(nn.Module):
 
         in_order: they have other names, and timm's order. source: where they are from, for the error.
         """
+        refused = f"models.pretrained.backbone: {source} does not hold the weights of {self.name}: "
+        if not weights:
+            # timm would take its hub's instead.
+            raise MnistryError(f"{refused}it is empty")
         if in_order:
             weights = dict(zip(timm.create_model(self.name).state_dict(), weights.values(), strict=True))
         fixed = {"img_size": self.size} if timm.get_pretrained_cfg(self.name).fixed_input_size else {}
@@ -107,14 +115,12 @@ class Network(nn.Module):
         try:
             # With its own classes: without them, timm would leave out whatever doesn't fit, and say nothing.
             backbone = timm.create_model(self.name, **given, **fixed)
-        except (RuntimeError, KeyError) as error:
+        except Exception as error:
             with torch.device("meta"):
-                expected = timm.create_model(self.name, **fixed).state_dict()
-            # The error itself names each of the hundreds of tensors that are missing.
+                expected = timm.create_model(self.name).state_dict()
+            # The error itself, of any kind, names each of the hundreds of tensors that are missing.
             reason = _difference(weights, expected) or shorten(" ".join(str(error).split()))
-            raise MnistryError(
-                f"models.pretrained.backbone: {source} does not hold the weights of {self.name}: {reason}"
-            ) from None
+            raise MnistryError(refused + reason) from None
         backbone.reset_classifier(0)
         self.backbone.load_state_dict(folded(backbone.eval(), self.name).state_dict())
 
@@ -188,6 +194,18 @@ def _is_known(name: str) -> bool:
     except RuntimeError:
         # A known model after a point of which there is an unknown name of weights.
         return False
+
+
+def refuse_what_files_cannot_hold(backbone: nn.Module) -> None:
+    """Raises MnistryError for layers that share weights, and for large tables that are made anew with each model."""
+    if len(list(backbone.parameters())) < len(list(backbone.named_parameters(remove_duplicate=False))):
+        raise MnistryError("models.pretrained.backbone: its layers share weights; expected another one")
+    saved = backbone.state_dict()
+    tables = sum(buffer.nbytes for name, buffer in backbone.named_buffers() if name not in saved)
+    if tables > MOST_TABLES:
+        raise MnistryError(
+            f"models.pretrained.image_size: takes {in_words(tables)} for tables of positions; expected a smaller one"
+        )
 
 
 @contextmanager
