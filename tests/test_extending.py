@@ -85,7 +85,7 @@ def test_a_model_is_a_module_its_hyperparameters_and_a_recipe(project):
 
     def add_recipe(params):
         params["model"] = "shrunk"
-        params["models"]["shrunk"] = params["models"]["linear"] | {"epochs": 1, "side": 2}
+        params["models"]["shrunk"] = params["models"]["linear"] | {"epochs": 1, "learning_rate": 0.01, "side": 2}
 
     change_params(project, add_recipe)
     assert "shrunk: 50 parameters" in run_pipeline(project)
