@@ -41,14 +41,14 @@ from src.training import balanced_weights, fit
 
 src.resuming.SECONDS, src.resuming.SHARE = 0, float("inf")
 folder, models = Path(sys.argv[1]), read_params(Path(sys.argv[2])).models
-small = {"mlp": {"hidden_sizes": (16,), "label_smoothing": 0.1}, "resnet": {"channels": (8, 16)}}
+small = {"mlp": {"hidden_sizes": (16,)}, "resnet": {"channels": (8, 16), "optimizer": "adamw"}}
 
 class Codes(torch.nn.Module):
     def forward(self, codes):
         return codes.float() / 128 - 1
 
 def train(name, processes, checkpoint=None, epochs=2):
-    changes = {"epochs": 2, "batch_size": 50, "learning_rate": 0.01} | small[name]
+    changes = {"epochs": 2, "batch_size": 50, "learning_rate": 0.01, "label_smoothing": 0.1} | small[name]
     recipe = getattr(models, name).model_copy(update=changes)
     images = torch.randint(256, (220, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     labels = torch.arange(220) ** 2 % 7

@@ -61,7 +61,7 @@ def test_params_of_other_models_make_no_runs():
         ("model=cnn", "seed=0", "models.cnn.learning_rate=0.003"),
         ("model=cnn", "seed=0", "models.cnn.learning_rate=0.01"),
     ]
-    assert [run.params.recipe.learning_rate for run in plan.runs] == [0.01, 0.003, 0.01]
+    assert [run.params.recipe.learning_rate for run in plan.runs] == ["auto", 0.003, 0.01]
 
 
 @pytest.mark.parametrize(

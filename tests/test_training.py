@@ -159,7 +159,8 @@ def test_training_imports_no_compiler():
         "from src.batches import Subset; recipe = read_params().models.linear; index = torch.arange(256);"
         "train = Subset(torch.zeros(256, 1, 2, 2), torch.zeros(256, dtype=torch.int64), index);"
         "model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2));"
-        "[list(fit(model, train, train, recipe.model_copy(update={'optimizer': optimizer, 'epochs': 1}),"
+        "changes = {'epochs': 1, 'learning_rate': 0.01};"
+        "[list(fit(model, train, train, recipe.model_copy(update=changes | {'optimizer': optimizer}),"
         " generator=torch.Generator())) for optimizer in OPTIMIZERS];"
         "print('torch._dynamo' in sys.modules)"
     )
