@@ -23,9 +23,9 @@ import yaml
 
 from benchmarks import timed
 from benchmarks.memory import run_measured
+from benchmarks.recipes import FROM_SCRATCH
 from benchmarks.sections import GPU, PAGE, put_section
 from benchmarks.training import (
-    FROM_SCRATCH,
     NORMALIZED,
     RAW,
     inference_section,

@@ -34,6 +34,7 @@ from src.training import evaluate, fit
 HELD_OUT = 10_000
 """Images that judge, at most; of a smaller training split, a fifth."""
 FROM_SCRATCH = [model for model in MODELS if model != "pretrained"]
+"""The models that benchmarks train here; `benchmarks.few` has the pretrained network."""
 KNOBS: dict[str, tuple[Any, ...]] = {
     "epochs": (0.33, 0.5, 0.7, 1.0, 1.4, 2.0),
     "batch_size": (32, 64, 128),
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("--trials", type=count, default=20, help="recipes, the own one among them (%(default)s)")
     parser.add_argument("--seeds", type=count, default=3, help="trainings of each recipe (%(default)s)")
     parser.add_argument(
-        "--set", nargs="*", default=[], metavar="KNOB=VALUE", help="params.yaml's recipe with it, alone"
+        "--set", nargs="*", default=[], metavar="KNOB=VALUE", help="try only params.yaml's recipe with this"
     )
     arguments = parser.parse_args()
     prepare_process()

@@ -33,6 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import clone_of_head, output_of, timed
 from benchmarks.memory import run_measured
+from benchmarks.recipes import FROM_SCRATCH
 from benchmarks.sections import FEW_IMAGES, GPU, PAGE, PEERS, PHOTOGRAPHS, kept_section
 from src.batches import Subset, make_subset
 from src.datasets import load_info, load_split
@@ -46,8 +47,6 @@ from src.training import evaluate, fit, make_optimizer
 
 RAW, NORMALIZED = Path("data/raw/mnist"), Path("data/normalized/mnist")
 IMAGES = 60_000
-FROM_SCRATCH = [model for model in MODELS if model != "pretrained"]
-"""The models that are timed here; what a pretrained network takes is in docs/benchmarks.md."""
 
 
 @dataclass(frozen=True)

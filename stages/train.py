@@ -32,7 +32,7 @@ from src.params import Params, Pretrained, Recipe, Train, read_params
 from src.predictions import in_pieces, write_predictions
 from src.processes import Processes, joined, needs_launcher, processes_per_host
 from src.progress import Epoch, best_epoch
-from src.recipes import Facts, complete_params, decided_by_content, describe_recipe
+from src.recipes import RATES, Facts, complete_params, decided_by_content, describe_recipe
 from src.resuming import Checkpoint, loaded_code, open_checkpoint, training_key
 from src.runtime import prepare_process
 from src.training import DivergedError, balanced_weights, fit, learns_from_one_image
@@ -40,8 +40,8 @@ from stages import log, run_stage, write_json
 
 FEW_STEPS = 400
 """With fewer in all, every model underfits."""
-USUAL_RATES = {"sgd": 0.1}
-"""Learning rates that few models diverge at; 0.01 for the optimizers that aren't here."""
+USUAL_RATE = 0.01
+"""A learning rate that few models diverge at, for the optimizers that have none of their own in RATES."""
 FEW_PHOTOGRAPHS = 2000
 """Per class: with fewer, a pretrained network is far ahead of one that learns from scratch (docs/benchmarks.md)."""
 MOST_PARAMETERS = 20_000
@@ -343,7 +343,7 @@ def advice(params: Params, untrained: bool = False) -> str:
     recipe, prefix = params.recipe, f"-S models.{params.model}"
     if untrained:
         return f"no step had been taken, so it is the images or the params under models.{params.model}"
-    usual = USUAL_RATES.get(recipe.optimizer, 0.01)
+    usual = RATES.get(recipe.optimizer, USUAL_RATE)
     if recipe.learning_rate <= usual and decays_too_much(recipe):
         lower, value = "weight_decay", 0.1
     else:
@@ -367,7 +367,7 @@ def learned_nothing(accuracy: float, params: Params, labels: np.ndarray) -> str 
     if params.train.class_weights == "balanced" or accuracy > share + chance:
         return None
     recipe = params.recipe
-    certain = recipe.learning_rate > USUAL_RATES.get(recipe.optimizer, 0.01) or decays_too_much(recipe)
+    certain = recipe.learning_rate > RATES.get(recipe.optimizer, USUAL_RATE) or decays_too_much(recipe)
     return (
         f"the last training accuracy, {accuracy:.4f}, is hardly better than always answering the commonest class, "
         f"{share:.4f}; "
