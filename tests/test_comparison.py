@@ -171,6 +171,6 @@ def test_disagreements_begin_with_those_that_one_alone_gets_right(tmp_path):
     figure = disagreements_figure(images, first, second, ("main", "cnn"), disagreements(first, second))
     save(figure, tmp_path / "figure.png")
     assert np.asarray(figure.axes[0].images[0].get_array()).max() == 4
-    title = figure.axes[0].title
-    assert title.get_text() == "actual: a\nmain: b 80%\ncnn: a 80%\n2.png"
-    assert [axis.title.get_color() for axis in figure.axes[:3]] == ["#0072B2", "#D55E00", "black"]
+    captions = figure.axes[0].texts
+    assert captions[0].get_text() == "actual: a\nmain: b 80%\ncnn: a 80%\n2.png"
+    assert [caption.get_color() for caption in captions] == ["#0072B2", "#D55E00", "black"]

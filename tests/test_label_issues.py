@@ -97,9 +97,9 @@ def test_figure_shows_label_and_suggestion(tmp_path):
     """Of the surest, with the images of those rows and not of others."""
     images = np.arange(7, dtype=np.uint8)[:, None, None, None].repeat(8, 2).repeat(8, 3)
     figure = label_issues_figure(images, CATS_AND_DOGS, np.array([5, 2]))
-    titles = [axis.get_title() for axis in figure.axes]
-    assert titles[:2] == ["label: dog 5%\nsuggested: cat 95%\n5.png", "label: cat 10%\nsuggested: dog 90%\n2.png"]
-    assert [np.asarray(axis.images[0].get_array()).max() for axis in figure.axes[:2]] == [5, 2]
+    captions = [caption.get_text() for caption in figure.axes[0].texts]
+    assert captions[:2] == ["label: dog 5%\nsuggested: cat 95%\n5.png", "label: cat 10%\nsuggested: dog 90%\n2.png"]
+    assert [np.asarray(image.get_array()).max() for image in figure.axes[0].images] == [5, 2]
     save(figure, tmp_path / "figure.png")
 
 

@@ -253,7 +253,7 @@ def test_random_test_images_are_shown_with_their_labels(model, normalized, tmp_p
     assert out.count("(wrong)") == 1
     assert error == "warning: --test 16: the test split has 12 images\n"
     with Image.open(saved) as image:
-        assert image.size == (570, 832), "three columns, four rows"
+        assert image.size == (570, 912), "three columns, four rows"
 
 
 def test_the_seed_draws_the_test_images(model, normalized, monkeypatch, capsys):

@@ -33,10 +33,9 @@ def disagreements_figure(
             lines.append(f"{shorten(name, 10)}: {shorten(each.predicted[i], 10)} {each.probability[i]:.0%}")
         captions.append("\n".join([*lines, shorten_start(first.files[i], 22)]))
         colours.append(BLUE if second.right[i] else ORANGE if first.right[i] else "black")
-    figure = image_grid(images[first.images[shown]], captions, colours)
     number = f"{len(indices):,} images" if len(shown) == len(indices) else f"{len(shown)} of {len(indices):,} images"
-    figure.suptitle(
+    title = (
         f"{number} on which they disagree\nblue: {shorten(names[1], 24)} alone is right\n"
         f"orange: {shorten(names[0], 24)} alone is right"
     )
-    return figure
+    return image_grid(images[first.images[shown]], captions, colours, title=title)

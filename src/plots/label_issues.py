@@ -21,7 +21,5 @@ def label_issues_figure(images: np.ndarray, predictions: Predictions, issues: np
         f"{shorten_start(predictions.files[i], 22)}"
         for i in shown
     ]
-    figure = image_grid(images[predictions.images[shown]], captions)
     number = f"{len(issues):,} labels" if len(shown) == len(issues) else f"{len(shown)} of {len(issues):,} labels"
-    figure.suptitle(f"{number} that are probably wrong")
-    return figure
+    return image_grid(images[predictions.images[shown]], captions, title=f"{number} that are probably wrong")
