@@ -52,6 +52,15 @@ def test_auto_precision_goes_by_processor_and_model(params, monkeypatch, capabil
         assert (choose_precision("auto", torch.device("cpu"), model) is torch.bfloat16) == (name in in_bfloat16), name
 
 
+@pytest.mark.parametrize(("trained", "expected"), [("head", torch.bfloat16), ("all", torch.float32)])
+def test_depthwise_convolutions_are_trained_in_float32(params, monkeypatch, trained, expected):
+    """With AMX, their gradients alone are slower in bfloat16: the default backbone's features are not."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": "Intel Xeon", "amx_bf16": True})
+    recipe = params.models.pretrained.model_copy(update={"trained": trained, "image_size": 32})
+    model = build_network("pretrained", recipe, (3, 32, 32), 10)
+    assert choose_precision("auto", torch.device("cpu"), model) is expected
+
+
 @pytest.mark.parametrize(("capability", "in_bfloat16"), [((7, 5), set()), ((8, 0), {"cnn"}), ((9, 0), {"cnn"})])
 def test_auto_precision_on_cuda_goes_by_its_capability(params, monkeypatch, capability, in_bfloat16):
     """Before 8.0 there is no bfloat16 in its matrix units."""
