@@ -49,6 +49,16 @@ def require_room_for_batches(
     )  # fmt: skip
 
 
+def require_room_for_features(size: int, device: torch.device) -> None:
+    """Raises MnistryError where `size` bytes of features don't fit into an accelerator; a processor maps their file."""
+    free = free_on(device)
+    if device.type != "cpu" and free is not None and size > free:
+        raise MnistryError(
+            f"device: the images' features take {in_words(size)}, but {in_words(free)} of memory is free on {device}; "
+            "try device: cpu, where they stay in a file"
+        )
+
+
 def _require(name: str, size: int, what: str, device: torch.device, smaller: str = "") -> None:
     free = free_on(device)
     if free is not None and size > free:

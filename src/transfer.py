@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from src.batches import Subset
 from src.errors import MnistryError, reason
+from src.memory import require_room_for_features
 from src.models import is_finite
 from src.outputs import is_unwritable, require_room
 from src.params import Pretrained
@@ -70,7 +71,9 @@ def compute_features(model: nn.Module, subset: Subset, mirrored: bool, precision
     labels, shape = subset.labels[subset.indices.to(subset.labels.device)], (len(subset), len(network.head[0].mean))
     if mirrored:
         labels, shape = labels.repeat_interleave(2), (2 * shape[0], shape[1])
-    with _features_file(4 * shape[0] * shape[1]) as file:
+    size = 4 * shape[0] * shape[1]
+    require_room_for_features(size, labels.device)
+    with _features_file(size) as file:
         for features in _features(model, subset, mirrored, precision):
             file.write(features.float().cpu().numpy().data)
         file.flush()

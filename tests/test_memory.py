@@ -3,10 +3,16 @@
 import pytest
 import torch
 
-from src import devices
+from src import devices, memory
 from src.batches import make_subset
 from src.errors import MnistryError
-from src.memory import kept_per_image, require_room_for_batches, require_room_for_weights, states_per_weight
+from src.memory import (
+    kept_per_image,
+    require_room_for_batches,
+    require_room_for_features,
+    require_room_for_weights,
+    states_per_weight,
+)
 from src.models import build_model
 from src.params import MODELS
 from tests.conftest import dataset_info
@@ -78,3 +84,13 @@ def test_batches_that_do_not_fit_are_refused_and_those_that_do_are_not(params, m
         MnistryError, match=r"a batch of 100 images .* is free on cpu; try -S models\.cnn\.batch_size=50, "
     ):
         require_room_for_batches("cnn", model, recipe, train, CPU, torch.float32)
+
+
+def test_features_have_to_fit_into_an_accelerator_alone(monkeypatch):
+    """On a processor they are mapped from their file."""
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(memory, "free_on", lambda _: 10**6)
+    require_room_for_features(10**6, cuda)
+    require_room_for_features(10**9, CPU)
+    with pytest.raises(MnistryError, match=r"features take 2 MB, but 1 MB of memory is free on cuda; try device: cpu"):
+        require_room_for_features(2 * 10**6, cuda)

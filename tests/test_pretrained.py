@@ -353,6 +353,22 @@ def test_packaged_weights_that_changed_are_refused(monkeypatch):
         load_weights(PACKAGED, None, "any")
 
 
+def test_features_are_refused_before_they_are_computed_where_the_device_has_no_room(recipe, codes, monkeypatch):
+    """All bytes of them, those of mirror images too."""
+    model = build_model("pretrained", small(recipe), dataset_info(shape=(3, 32, 32)))
+    asked: list[tuple[int, torch.device]] = []
+
+    def refuse(*room: Any) -> None:
+        asked.append(room)
+        raise MnistryError("no room")
+
+    monkeypatch.setattr("src.transfer.require_room_for_features", refuse)
+    monkeypatch.setattr("src.transfer._features", None)
+    with pytest.raises(MnistryError, match="no room"):
+        compute_features(model, Subset(codes, torch.arange(4), torch.arange(4)), True, torch.float32)
+    assert asked == [(8 * 4 * SMALL_FEATURES, torch.device("cpu"))]
+
+
 def test_features_of_mirror_images_follow_those_of_their_images(recipe, codes):
     """Only where they are asked for; validation images are not mirrored; the head standardizes the training images'."""
     model = build_model("pretrained", small(recipe), dataset_info(shape=(3, 32, 32)))
