@@ -88,6 +88,26 @@ def test_fewer_characters_take_the_larger_cnn_and_adam(written, images, optimize
     )
 
 
+@pytest.mark.parametrize(
+    ("content", "colour", "expected"),
+    [
+        ("objects", True, (60, 0.0025, 0.13)),
+        ("objects", False, (43, 0.005, 0.04)),
+        ("characters", True, (13, 0.005, 0.04)),
+        (None, True, (43, 0.005, 0.04)),
+    ],
+)
+def test_objects_in_colour_take_the_cnn_longer(written, content, colour, expected):
+    """At a lower rate, and shifted farther; what is written stays."""
+    facts = Facts(8000, content, side=32, colour=colour)
+    cnn = complete("cnn", written.models.cnn, facts)
+    assert (cnn.epochs, cnn.learning_rate, cnn.augment.shift) == expected
+    assert complete("cnn", written.models.cnn.model_copy(update={"learning_rate": 0.01}), facts).learning_rate == 0.01
+    recipe = written.models.resnet
+    grey, in_colour = (complete("resnet", recipe, replace(facts, colour=colour)) for colour in (False, True))
+    assert grey == in_colour
+
+
 @pytest.mark.parametrize("model", ["mlp", "cnn", "resnet"])
 def test_few_characters_are_turned(written, model):
     """And images of unknown content, but not objects, nor 25,000 images and more."""
@@ -145,7 +165,8 @@ def test_facts_are_the_datasets():
     """Its images' shorter side, whichever that is, its classes and its content."""
     for shape in ((3, 12, 9), (3, 9, 12)):
         info = replace(dataset_info("abc", shape), content="objects")
-        assert Facts.of(info, 5) == Facts(5, "objects", side=9, classes=3)
+        assert Facts.of(info, 5) == Facts(5, "objects", side=9, classes=3, colour=True)
+    assert not Facts.of(dataset_info("abc", (1, 12, 9)), 5).colour
 
 
 def test_softmax_regression_takes_a_higher_rate_of_small_images(written):
