@@ -5,6 +5,7 @@ A stage sets it up before anything else (src/start.py): what takes milliseconds 
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -43,8 +44,8 @@ def _end(number: int, frame: FrameType | None) -> None:
     status = 128 + number
     say(ENDINGS[signal.Signals(number).name])
     # An exception in the middle of an import may be taken for a fault of the module, or be lost; there is nothing to
-    # remove yet.
-    if _is_importing(frame):
+    # remove yet. While the interpreter ends, Python prints and drops it; there is nothing to remove any more.
+    if _is_importing(frame) or _is_ending():
         os._exit(status)
     # Whoever sends a second signal doesn't want to wait.
     end_on_signals(lambda number, _: os._exit(128 + number))
@@ -59,6 +60,10 @@ def _is_importing(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _is_ending() -> bool:
+    return not threading.main_thread().is_alive()
 
 
 def _exit_later(status: int) -> None:
@@ -133,6 +138,4 @@ def _same_session(process: int) -> bool:
 
 
 def _start(function: Callable[..., None], argument: object) -> None:
-    import threading
-
     threading.Thread(target=function, args=(argument,), daemon=True).start()

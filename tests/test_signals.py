@@ -130,6 +130,14 @@ def test_second_signal_ends_at_once(start, tmp_path):
     assert process.wait(5) == 130
 
 
+def test_signal_while_the_interpreter_ends_is_a_line(start):
+    """What an exception in a function called at exit would be: a traceback, and nothing else."""
+    process = start("import atexit; atexit.register(wait)")
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=5)[1] == "error: terminated (SIGTERM)\n"
+    assert process.returncode == 143
+
+
 def test_signal_that_is_lost_ends_the_process_all_the_same(start):
     """An exception may be swallowed by whoever happens to run: time is up after GRACE_SECONDS."""
     process = start("try: wait()\nexcept SystemExit: time.sleep(60)")
