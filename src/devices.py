@@ -78,12 +78,13 @@ def has_convolutions(model: nn.Module) -> bool:
 
 
 def trains_depthwise(model: nn.Module) -> bool:
-    """Whether convolutions of each channel by itself, or of groups of them, are trained.
+    """Whether convolutions of each channel by itself are trained.
 
-    On a processor, their gradients take twice as long in bfloat16 as in float32, also on one with AMX.
+    On a processor, their gradients take twice as long in bfloat16 as in float32, also on one with AMX. Those of groups
+    of several channels don't.
     """
     convolutions = (module for module in model.modules() if isinstance(module, nn.Conv2d))
-    return any(each.groups > 1 and each.weight.requires_grad for each in convolutions)
+    return any(each.groups == each.in_channels > 1 and each.weight.requires_grad for each in convolutions)
 
 
 def has_hidden_layers(model: nn.Module) -> bool:

@@ -59,6 +59,7 @@ def test_depthwise_convolutions_are_trained_in_float32(params, monkeypatch, trai
     recipe = params.models.pretrained.model_copy(update={"trained": trained, "image_size": 32})
     model = build_network("pretrained", recipe, (3, 32, 32), 10)
     assert choose_precision("auto", torch.device("cpu"), model) is expected
+    assert choose_precision("auto", torch.device("cpu"), torch.nn.Conv2d(8, 8, 3, groups=4)) is torch.bfloat16
 
 
 @pytest.mark.parametrize(("capability", "in_bfloat16"), [((7, 5), set()), ((8, 0), {"cnn"}), ((9, 0), {"cnn"})])
