@@ -1,8 +1,8 @@
 """How well a model learns from few images: `python -m benchmarks.few data/normalized/photos --model pretrained`.
 
-Trains by the recipe of params.yaml once per seed, as the pipeline does it, a twentieth of the images held out. Prints
-each accuracy on the test split, then their mean and standard deviation. Fewer images than there are are drawn once, and
-the features of a pretrained network are computed once, for all seeds.
+Trains by the recipe of params.yaml and on its device, once per seed, as the pipeline does it, a twentieth of the images
+held out. Prints each accuracy on the test split, then their mean and standard deviation. Fewer images than there are
+are drawn once, and the features of a pretrained network are computed once, for all seeds.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from commands import count
 from src.augmentation import make_augmentation
 from src.batches import Subset, make_subset
 from src.datasets import DatasetInfo, load_info, load_split
-from src.devices import choose_precision, place
+from src.devices import choose_device, choose_precision, place
 from src.models import build_model
 from src.params import MODELS, Pretrained, Recipe, read_params
 from src.recipes import Facts, complete
@@ -29,7 +29,6 @@ from src.runtime import prepare_process
 from src.splits import stratified_split
 from src.training import evaluate, fit
 
-CPU = torch.device("cpu")
 DRAW = np.random.default_rng
 
 
@@ -44,7 +43,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KNOB=VALUE", help="of the recipe, such as trained=all")
     arguments = parser.parse_args()
     prepare_process()
-    data = Data(arguments.folder, arguments.images, arguments.test_images)
+    data = Data(arguments.folder, arguments.images, arguments.test_images, choose_device(read_params().device))
     written = asked(parser, getattr(read_params().models, arguments.model), arguments.set)
     accuracies = []
     for seed in range(arguments.seeds):
@@ -60,32 +59,35 @@ def main() -> None:
 class Data:
     """A normalized dataset, of which some images are trained on, and the features of those looked at before."""
 
-    def __init__(self, folder: Path, count: int | None, test_count: int | None):
+    def __init__(self, folder: Path, count: int | None, test_count: int | None, device: torch.device):
+        self.device = device
         self.info: DatasetInfo = load_info(folder)
         images, labels = load_split(folder, "train", self.info)
         indices = np.arange(len(labels))
         if count and count < len(indices):
             _, indices = stratified_split(labels, count / len(indices), DRAW(0), self.info.class_names)
-        self.train_images = make_subset(images, labels, CPU, indices)
+        self.train_images = make_subset(images, labels, self.device, indices)
         images, labels = load_split(folder, "test", self.info)
-        self.test_images = make_subset(images, labels, CPU, np.sort(DRAW(0).permutation(len(labels))[:test_count]))
+        self.test_images = make_subset(
+            images, labels, self.device, np.sort(DRAW(0).permutation(len(labels))[:test_count])
+        )
         self.features: dict[bool, Subset] = {}
 
     def train(self, name: str, written: Recipe, seed: int) -> float:
         """The accuracy on the test images, in percent, of the model `name`."""
         torch.manual_seed(seed)
         train = self.train_images
-        labels = train.labels[train.indices].numpy()
+        labels = train.labels[train.indices].cpu().numpy()
         held_out = read_params().train.validation_fraction
         kept, _ = stratified_split(labels, held_out, DRAW(seed), self.info.class_names)
         recipe = complete(name, written, Facts.of(self.info, len(kept)))
-        model = place(build_model(name, recipe, self.info), CPU)
+        model = place(build_model(name, recipe, self.info), self.device)
         learner, learned, test = model, replace(train, indices=train.indices[kept]), self.test_images
         if isinstance(recipe, Pretrained):
             learner, learned, test = self.pretrained_learner(model, kept, learned, recipe, seed)
-        augment = make_augmentation(recipe.augment, seed, CPU) if learner is model else None
+        augment = make_augmentation(recipe.augment, seed, self.device) if learner is model else None
         nothing, generator = replace(learned, indices=learned.indices[:0]), torch.Generator().manual_seed(seed)
-        precision = choose_precision("auto", CPU, model)
+        precision = choose_precision("auto", self.device, model)
         deque(fit(learner, learned, nothing, recipe, generator=generator, augment=augment, precision=precision), 0)
         return evaluate(learner, test).accuracy * 100
 

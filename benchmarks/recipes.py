@@ -23,7 +23,7 @@ from commands import count
 from src.augmentation import make_augmentation
 from src.batches import make_subset
 from src.datasets import DatasetInfo, load_info, load_split
-from src.devices import choose_precision, place
+from src.devices import choose_device, choose_precision, place
 from src.explanations import explain
 from src.models import build_model
 from src.params import MODELS, Recipe, read_params
@@ -83,9 +83,10 @@ def main() -> None:
 
 
 class Data:
-    """A normalized dataset's training images, and what is held out of them."""
+    """A normalized dataset's training images, and what is held out of them; the device is that of params.yaml."""
 
     def __init__(self, folder: Path, count: int | None):
+        self.device = choose_device(read_params().device)
         self.info: DatasetInfo = load_info(folder)
         self.images, self.labels = load_split(folder, "train", self.info)
         self.held_out = min(HELD_OUT, len(self.labels) // 5)
@@ -103,7 +104,7 @@ class Data:
     def train(self, model: str, recipe: Recipe, seed: int) -> float:
         """The accuracy on the held-out images after training, in percent."""
         torch.manual_seed(seed)
-        device = torch.device("cpu")
+        device = self.device
         train, held_out = (make_subset(self.images, self.labels, device, each) for each in self.split(seed))
         network = place(build_model(model, recipe, self.info), device)
         epochs = fit(

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from src.augmentation import make_augmentation
 from src.batches import Subset, make_subset, shuffled_batches
 from src.devices import place
-from src.errors import describe_error
+from src.errors import MnistryError, describe_error
 from src.heatmaps import heatmaps
 from src.inference import predict_logits
+from src.memory import require_room_for_features
 from src.models import build_model
 from src.params import MODELS, Params, Recipe
 from src.resuming import Checkpoint
@@ -171,6 +172,13 @@ def test_memory_that_runs_out_is_said_with_what_is_free_there():
     line = describe_error(error.value)
     assert line is not None
     assert "is free on the accelerator; close other programs" in line
+
+
+def test_features_that_do_not_fit_are_refused():
+    """Before they are computed: the GPU's free memory counts, and what torch has reserved there."""
+    require_room_for_features(1 << 20, CUDA)
+    with pytest.raises(MnistryError, match=r"of memory is free on cuda; try device: cpu"):
+        require_room_for_features(1 << 46, CUDA)
 
 
 @pytest.mark.parametrize("name", MODELS)

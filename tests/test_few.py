@@ -14,6 +14,7 @@ from src.recipes import Facts, complete
 from src.transfer import compute_features
 from tests.conftest import dataset_info
 
+CPU = torch.device("cpu")
 SHAPE = (3, 16, 16)
 LIGHT = {"train": np.arange(40) % 2, "test": np.array([0, 1, 0, 1])}
 """Which images are light; the others are dark."""
@@ -65,11 +66,11 @@ def test_one_seed_has_no_spread(photographs, monkeypatch, capsys):
 
 def test_fewer_images_are_drawn_class_by_class(photographs):
     """Ten of each class; of the test split, as many as are asked for, and always the same."""
-    data = few.Data(photographs, 20, 2)
+    data = few.Data(photographs, 20, 2, CPU)
     assert np.bincount(data.train_images.labels[data.train_images.indices]).tolist() == [10, 10]
     assert len(data.test_images) == 2
     for subset in ("train_images", "test_images"):
-        again = getattr(few.Data(photographs, 20, 2), subset)
+        again = getattr(few.Data(photographs, 20, 2, CPU), subset)
         assert torch.equal(getattr(data, subset).indices, again.indices)
 
 
@@ -82,7 +83,7 @@ def test_a_twentieth_is_held_out(photographs, params, monkeypatch):
         return iter(())
 
     monkeypatch.setattr(few, "fit", fit)
-    data = few.Data(photographs, None, None)
+    data = few.Data(photographs, None, None, CPU)
     for seed in (0, 0, 1):
         data.train("linear", params.models.linear, seed)
     assert [np.bincount(LABELS["train"][indices]).tolist() for indices in trained_on] == [[19, 19]] * 3
@@ -91,7 +92,7 @@ def test_a_twentieth_is_held_out(photographs, params, monkeypatch):
 
 def test_the_head_gets_each_kept_image_and_its_mirror_image(photographs, small):
     """The rows of features that were computed for all images are those of the images kept, both of each, in order."""
-    data, kept = few.Data(photographs, 30, None), np.array([1, 4, 5, 17, 28])
+    data, kept = few.Data(photographs, 30, None, CPU), np.array([1, 4, 5, 17, 28])
     recipe = complete("pretrained", small, Facts.of(data.info, len(kept)))
     model = build_model("pretrained", recipe, data.info)
     learned = replace(data.train_images, indices=data.train_images.indices[kept])
@@ -107,7 +108,7 @@ def test_the_head_gets_each_kept_image_and_its_mirror_image(photographs, small):
 
 def test_features_are_computed_once(photographs, small):
     """A second seed holds out others of the same images, and is judged by the same features."""
-    data = few.Data(photographs, None, None)
+    data = few.Data(photographs, None, None, CPU)
     first = data.train("pretrained", small, 0)
     known = dict(data.features)
     assert (first, data.train("pretrained", small, 1)) == (75, 75)
@@ -117,6 +118,6 @@ def test_features_are_computed_once(photographs, small):
 
 def test_the_whole_network_is_judged_by_images(photographs, small):
     """It goes on from the head, which was trained on features of the images alone."""
-    data = few.Data(photographs, None, None)
+    data = few.Data(photographs, None, None, CPU)
     assert data.train("pretrained", small.model_copy(update={"trained": "all", "learning_rate": 1e-5}), 0) == 75
     assert len(data.features[True]) == 40

@@ -1,5 +1,7 @@
 """Ours with photographs: a new head on the features of the pretrained network, by params.yaml's recipe."""
 
+import torch
+
 from benchmarks.few import Data
 from benchmarks.peers.protocol import Evaluation, Session, read_session
 from benchmarks.recipes import changed
@@ -10,7 +12,7 @@ from src.runtime import prepare_process
 def train(session: Session, trained: str) -> None:
     """Train and evaluate. trained: as in the recipe."""
     prepare_process()
-    data = Data(session.folder, None, None)
+    data = Data(session.folder, None, None, torch.device("cpu"))
     recipe = changed(read_params().models.pretrained, {"trained": trained, "epochs": session.epochs})
     session.start()
     accuracy = data.train("pretrained", recipe, session.seed)
