@@ -140,7 +140,7 @@ def precision_section(params: Params, device: torch.device, rounds: int) -> list
 def training_sections(params: Params, device: torch.device, rounds: int) -> list[str]:
     """Those of `benchmarks.training`, a level deeper."""
     with ProcessPoolExecutor(1, get_context("spawn")) as their_process:
-        lines = tutorials_section(params, device, rounds, 1.0, their_process)
+        lines = ["", *tutorials_section(params, device, rounds, 1.0, their_process)]
     lines += scaling_section(params, device, rounds) + inference_section(params, device, rounds)
     return [line.replace("## ", "### ", 1) for line in lines]
 
