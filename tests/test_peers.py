@@ -261,7 +261,7 @@ def test_ours_trains_by_the_epochs_that_the_driver_gives(coloured, monkeypatch, 
     monkeypatch.setattr(mnistry_head, "prepare_process", lambda: None)
     mnistry_head.train(coloured, "all")
     model, recipe, seed = seen[1]
-    assert seen[0] == (coloured.folder, None, None)
+    assert seen[0] == (coloured.folder, None, None, torch.device("cpu"))
     assert (model, recipe.trained, recipe.epochs, seed) == ("pretrained", "all", 2, 0)
     evaluation = Evaluation.from_line(capsys.readouterr().out)
     assert evaluation
