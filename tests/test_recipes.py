@@ -89,23 +89,25 @@ def test_fewer_characters_take_the_larger_cnn_and_adam(written, images, optimize
 
 
 @pytest.mark.parametrize(
-    ("content", "colour", "expected"),
+    ("model", "content", "colour", "expected"),
     [
-        ("objects", True, (60, 0.0025, 0.13)),
-        ("objects", False, (43, 0.005, 0.04)),
-        ("characters", True, (13, 0.005, 0.04)),
-        (None, True, (43, 0.005, 0.04)),
+        ("cnn", "objects", True, (60, 0.0025, 0.13, 0.15)),
+        ("cnn", "objects", False, (43, 0.005, 0.04, 0.15)),
+        ("cnn", "characters", True, (13, 0.005, 0.04, 0.0)),
+        ("cnn", None, True, (43, 0.005, 0.04, 0.0)),
+        ("resnet", "objects", True, (60, 0.01, 0.07, 0.0)),
+        ("resnet", "objects", False, (60, 0.01, 0.04, 0.25)),
+        ("resnet", "characters", True, (19, 0.01, 0.07, 0.0)),
+        ("resnet", None, True, (60, 0.01, 0.07, 0.0)),
     ],
 )
-def test_objects_in_colour_take_the_cnn_longer(written, content, colour, expected):
-    """At a lower rate, and shifted farther; what is written stays."""
-    facts = Facts(8000, content, side=32, colour=colour)
-    cnn = complete("cnn", written.models.cnn, facts)
-    assert (cnn.epochs, cnn.learning_rate, cnn.augment.shift) == expected
-    assert complete("cnn", written.models.cnn.model_copy(update={"learning_rate": 0.01}), facts).learning_rate == 0.01
-    recipe = written.models.resnet
-    grey, in_colour = (complete("resnet", recipe, replace(facts, colour=colour)) for colour in (False, True))
-    assert grey == in_colour
+def test_objects_in_colour_have_recipes_of_their_own(written, model, content, colour, expected):
+    """The cnn at a lower rate and longer, the resnet without cutout, both shifted farther; what is written stays."""
+    facts, recipe = Facts(8000, content, side=32, colour=colour), getattr(written.models, model)
+    completed = complete(model, recipe, facts)
+    augment = completed.augment
+    assert (completed.epochs, completed.learning_rate, augment.shift, augment.cutout) == expected
+    assert complete(model, recipe.model_copy(update={"learning_rate": 0.03}), facts).learning_rate == 0.03
 
 
 @pytest.mark.parametrize("model", ["mlp", "cnn", "resnet"])
