@@ -1,7 +1,8 @@
 """What a recipe's `auto` values are worth: `python -m benchmarks.recipes data/normalized/digits --model cnn`.
 
-Trains by the recipe as it is and by others whose knobs are drawn at random, all judged on the same images, which are
-held out of the training split. Prints a table in Markdown, the best first; the test split is not read.
+Trains, on the device of params.yaml, by the recipe as it is and by others whose knobs are drawn at random, all judged
+on the same images, which are held out of the training split. Prints a table in Markdown, the best first; the test
+split is not read.
 """
 
 import argparse
@@ -61,7 +62,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     prepare_process()
-    data = Data(arguments.folder, arguments.images)
+    data = Data(arguments.folder, arguments.images, choose_device(read_params().device))
     written, facts = getattr(read_params().models, arguments.model), data.facts(0)
     if arguments.set:
         recipes = {", ".join(arguments.set): complete(arguments.model, asked(parser, written, arguments.set), facts)}
@@ -83,10 +84,10 @@ def main() -> None:
 
 
 class Data:
-    """A normalized dataset's training images, and what is held out of them; the device is that of params.yaml."""
+    """A normalized dataset's training images, and what is held out of them."""
 
-    def __init__(self, folder: Path, count: int | None):
-        self.device = choose_device(read_params().device)
+    def __init__(self, folder: Path, count: int | None, device: torch.device):
+        self.device = device
         self.info: DatasetInfo = load_info(folder)
         self.images, self.labels = load_split(folder, "train", self.info)
         self.held_out = min(HELD_OUT, len(self.labels) // 5)

@@ -50,8 +50,8 @@ def _fast_in_bfloat16(device: torch.device) -> set[type[nn.Module]]:
 
     Convolutions on processors with matrix units for it (AMX), and on CUDA from compute capability 8.0 on; both kinds on
     AMD's processors with AVX-512's bfloat16. Intel's with that alone are slower than in float32. All of this was
-    measured, but on CUDA with MNIST alone: there an H200 waits for kernels to be launched, so that both precisions
-    take as long. Of others, ARM's among them, nothing was.
+    measured, but on CUDA only with MNIST's models on an H200, which wait for kernels to be launched: neither precision
+    is faster there. bfloat16 is for larger networks, which weren't measured, as ARM's processors weren't.
     """
     if device.type == "cuda":
         return {nn.Conv2d} if torch.cuda.get_device_capability(device) >= (8, 0) else set()

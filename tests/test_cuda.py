@@ -175,7 +175,7 @@ def test_memory_that_runs_out_is_said_with_what_is_free_there():
 
 
 def test_features_that_do_not_fit_are_refused():
-    """Before they are computed: the GPU's free memory counts, and what torch has reserved there."""
+    """Before they are computed."""
     require_room_for_features(1 << 20, CUDA)
     with pytest.raises(MnistryError, match=r"of memory is free on cuda; try device: cpu"):
         require_room_for_features(1 << 46, CUDA)

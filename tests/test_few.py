@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import few
+from benchmarks import few, recipes
 from src.datasets import save_info, write_split
 from src.models import build_model
 from src.recipes import Facts, complete
@@ -121,3 +121,22 @@ def test_the_whole_network_is_judged_by_images(photographs, small):
     data = few.Data(photographs, None, None, CPU)
     assert data.train("pretrained", small.model_copy(update={"trained": "all", "learning_rate": 1e-5}), 0) == 75
     assert len(data.features[True]) == 40
+
+
+def test_benchmarks_train_on_the_device_of_params(photographs, monkeypatch):
+    """Which is named in params.yaml, or the accelerator that there is."""
+    asked: list[torch.device] = []
+
+    class Data:
+        def __init__(self, *arguments: object):
+            asked.extend(each for each in arguments if isinstance(each, torch.device))
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("xpu"))
+    for benchmark in (few, recipes):
+        monkeypatch.setattr(benchmark, "Data", Data)
+        monkeypatch.setattr(benchmark, "prepare_process", lambda: None)
+        monkeypatch.setattr("sys.argv", ["benchmark", str(photographs)])
+        with pytest.raises(KeyboardInterrupt):
+            benchmark.main()
+    assert asked == [torch.device("xpu")] * 2

@@ -107,7 +107,19 @@ def test_objects_in_colour_have_recipes_of_their_own(written, model, content, co
     completed = complete(model, recipe, facts)
     augment = completed.augment
     assert (completed.epochs, completed.learning_rate, augment.shift, augment.cutout) == expected
-    assert complete(model, recipe.model_copy(update={"learning_rate": 0.03}), facts).learning_rate == 0.03
+    written_augment = recipe.augment.model_copy(update={"shift": 0.2, "cutout": 0.1})
+    recipe = recipe.model_copy(update={"epochs": 9, "learning_rate": 0.03, "augment": written_augment})
+    completed = complete(model, recipe, facts)
+    assert (completed.epochs, completed.learning_rate) == (9, 0.03)
+    assert (completed.augment.shift, completed.augment.cutout) == (0.2, 0.1)
+
+
+@pytest.mark.parametrize("model", ["linear", "mlp", "pretrained"])
+def test_colour_changes_no_other_recipe(written, model):
+    """Of objects."""
+    grey, colour = (Facts(8000, "objects", side=32, colour=colour) for colour in (False, True))
+    recipe = getattr(written.models, model)
+    assert complete(model, recipe, grey) == complete(model, recipe, colour)
 
 
 @pytest.mark.parametrize("model", ["mlp", "cnn", "resnet"])
