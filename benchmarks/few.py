@@ -66,11 +66,9 @@ class Data:
         indices = np.arange(len(labels))
         if count and count < len(indices):
             _, indices = stratified_split(labels, count / len(indices), DRAW(0), self.info.class_names)
-        self.train_images = make_subset(images, labels, self.device, indices)
+        self.train_images = make_subset(images, labels, device, indices)
         images, labels = load_split(folder, "test", self.info)
-        self.test_images = make_subset(
-            images, labels, self.device, np.sort(DRAW(0).permutation(len(labels))[:test_count])
-        )
+        self.test_images = make_subset(images, labels, device, np.sort(DRAW(0).permutation(len(labels))[:test_count]))
         self.features: dict[bool, Subset] = {}
 
     def train(self, name: str, written: Recipe, seed: int) -> float:

@@ -185,8 +185,8 @@ RULES: dict[str, Callable[[Facts, Recipe], dict[str, Any]]] = {
 """For each model, what `auto` in its recipe becomes, by the dotted names of the values; epochs as for 57,000 images.
 
 On characters, they are the recipes that were tuned on MNIST; on objects, those on FashionMNIST, and in colour the cnn's
-and the resnet's on photographs. Where it isn't known
-what the images show, they are changed as characters may be, for as many epochs as objects take.
+and the resnet's on photographs. Where it isn't known what the images show, they are changed as characters may be, for
+as many epochs as objects take.
 
 Evidence in docs/log.md:
 
